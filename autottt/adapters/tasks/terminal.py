@@ -1,0 +1,126 @@
+"""Grids as coloured blocks in a terminal, made with rich.
+
+Pure functions from grids and tasks to rich renderables: nothing is printed here and no terminal
+is needed. Every cell also carries its digit, so that a grid can be read where colours are off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.padding import Padding
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from autottt.types import Example, Grid, Task
+
+# digit on background, the palette in which ARC is usually drawn
+PALETTE = (
+    ("#777777", "#111111"),
+    ("#ffffff", "#0074d9"),
+    ("#ffffff", "#e5342a"),
+    ("#000000", "#2ecc40"),
+    ("#000000", "#ffdc00"),
+    ("#000000", "#aaaaaa"),
+    ("#ffffff", "#d010a5"),
+    ("#000000", "#ff851b"),
+    ("#000000", "#7fdbff"),
+    ("#ffffff", "#870c25"),
+)
+STYLES = tuple(Style(color=digit, bgcolor=block) for digit, block in PALETTE)
+CELL_WIDTHS = (2, 1)  # columns a cell may take, the one that looks square first
+GAP = 3
+ARROW = "→"
+
+
+def grid_block(grid: Grid, *, cell_width: int = 2) -> Text:
+    """A grid as H lines of W cells, each `cell_width` columns wide."""
+    block = Text(overflow="fold")
+    for i, row in enumerate(grid):
+        if i:
+            block.append("\n")
+        for colour in row:
+            block.append(str(colour).ljust(cell_width), STYLES[colour])
+    return block
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """Captioned grids joined by arrows: side by side where they fit, else one below another."""
+
+    grids: tuple[tuple[str, Grid], ...]
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        for cell_width in CELL_WIDTHS:
+            if self._width(cell_width) <= options.max_width:
+                yield self._side_by_side(cell_width)
+                return
+        yield self._stacked(options.max_width)
+
+    def _width(self, cell_width: int) -> int:
+        widths = [max(len(caption), len(grid[0]) * cell_width) for caption, grid in self.grids]
+        return sum(widths) + (2 * GAP + len(ARROW)) * (len(widths) - 1)
+
+    def _side_by_side(self, cell_width: int) -> RenderableType:
+        table = Table.grid(padding=(0, GAP))
+        cells: list[RenderableType] = []
+        for caption, grid in self.grids:
+            if cells:
+                table.add_column(vertical="middle")
+                cells.append(Text(f"\n{ARROW}"))
+            table.add_column(no_wrap=True)
+            cells.append(_captioned(caption, grid_block(grid, cell_width=cell_width)))
+        table.add_row(*cells)
+        return table
+
+    def _stacked(self, available: int) -> RenderableType:
+        blocks = []
+        for caption, grid in self.grids:
+            width = 2 if 2 * len(grid[0]) <= available else 1
+            blocks.append(_captioned(caption, grid_block(grid, cell_width=width)))
+        return Group(*blocks)
+
+
+def _captioned(caption: str, block: Text) -> RenderableType:
+    return Group(Text(caption, style="dim"), block)
+
+
+def _size(grid: Grid) -> str:
+    return f"{len(grid)}x{len(grid[0])}"
+
+
+def example_row(example: Example, *, name: str = "demonstration") -> RenderableType:
+    """One demonstration: input, arrow, output."""
+    return GridRow(
+        (
+            (f"{name} {_size(example.input)}", example.input),
+            (_size(example.output), example.output),
+        )
+    )
+
+
+def demonstrations(task: Task) -> RenderableType:
+    """All demonstrations of a task, numbered, one below another."""
+    rows = [example_row(e, name=str(i)) for i, e in enumerate(task.demonstrations, start=1)]
+    return Group(*(Padding(row, (0, 0, 1, 0)) for row in rows))
+
+
+def query_row(query: Grid, *, name: str = "query") -> RenderableType:
+    """One query, without an answer."""
+    return GridRow(((f"{name} {_size(query)}", query),))
+
+
+def answer_row(
+    query: Grid, outputs: Sequence[Grid], *, captions: Sequence[str] = (), name: str = "query"
+) -> RenderableType:
+    """One query and the outputs proposed for it, best first, with a caption each if given."""
+    shown = [(f"{name} {_size(query)}", query)]
+    for i, output in enumerate(outputs):
+        caption = captions[i] if i < len(captions) else f"answer {_size(output)}"
+        shown.append((caption, output))
+    return GridRow(tuple(shown))
