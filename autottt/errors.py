@@ -1,0 +1,58 @@
+"""Every error that autottt raises on purpose.
+
+    AutotttError                  base: the message gives the value and the remedy
+    ├── InputError                what the user gave cannot be used (exit code 2)
+    │   ├── TaskError             a task, grid or task file
+    │   ├── UnknownNameError      a strategy, model or task id that does not exist
+    │   └── ContextLengthError    a prompt longer than the model's context
+    ├── GateError                 a gate file that is missing, damaged or made for another model
+    ├── StrategyError             a strategy cannot run on this task, or failed
+    │   └── DivergenceError       the training loss is not finite
+    └── RestorationError          the base model is not what it was (it has been reloaded)
+"""
+
+from __future__ import annotations
+
+
+class AutotttError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class InputError(AutotttError):
+    """What the user gave cannot be used."""
+
+
+class TaskError(InputError):
+    """A task, a grid or a task file is not what it should be."""
+
+
+class UnknownNameError(InputError):
+    """A strategy, model or task of that name does not exist."""
+
+
+class ContextLengthError(InputError):
+    """A prompt does not fit the model's context."""
+
+    def __init__(self, needed: int, available: int) -> None:
+        super().__init__(
+            f"the prompt and its answer need {needed} tokens but the model's context is {available}; "
+            "give fewer or smaller demonstrations, or a model with a longer context"
+        )
+        self.needed = needed
+        self.available = available
+
+
+class GateError(AutotttError):
+    """A gate file is missing, damaged, or made for another model."""
+
+
+class StrategyError(AutotttError):
+    """A strategy cannot run on this task, or failed while it ran."""
+
+
+class DivergenceError(StrategyError):
+    """The training loss stopped being a finite number."""
+
+
+class RestorationError(AutotttError):
+    """The base model was not what it had been; it has been reloaded from disk."""

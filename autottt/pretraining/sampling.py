@@ -1,0 +1,79 @@
+"""Tasks drawn from families: for pretraining as arrays, for the controller as `Task` values.
+
+Every draw is a function of its seeds. A drawn task is varied by a random symmetry and a random
+colour permutation, so that one family covers all directions and palettes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from autottt.pretraining.families import FAMILIES
+from autottt.pretraining.families.base import Cells, Family, Pair, Rng
+from autottt.types import Example, Grid, Task
+
+MAX_DRAWS = 60  # draws of a pair before a task's rule is given up
+BACKGROUND_CHANGES = 0.1  # share of tasks whose background is not colour 0
+
+
+def draw_pairs(family: Family, rng: Rng, n: int) -> list[Pair]:
+    """`n` distinct pairs of one task; fewer where the rule has fewer to give, at times none."""
+    maker = family.make(rng)
+    pairs: list[Pair] = []
+    seen: set[bytes] = set()
+    for _ in range(MAX_DRAWS):
+        pair = maker()
+        if pair is None:
+            continue
+        key = pair[0].tobytes() + bytes(pair[0].shape)
+        if key in seen:
+            continue
+        seen.add(key)
+        pairs.append(pair)
+        if len(pairs) == n:
+            break
+    if all(np.array_equal(x, y) for x, y in pairs):
+        return []
+    return pairs
+
+
+def vary(pairs: list[Pair], dims: int, rng: Rng) -> list[Pair]:
+    """The same task under one random symmetry and colour permutation."""
+    table = np.arange(10, dtype=np.int8)
+    if rng.random() < BACKGROUND_CHANGES:
+        table = rng.permutation(10).astype(np.int8)
+    else:
+        table[1:] = 1 + rng.permutation(9)
+    flip = bool(rng.integers(2))
+    turns = int(rng.integers(4)) if dims == 2 else 0
+
+    def change(cells: Cells) -> Cells:
+        return table[np.rot90(cells[:, ::-1] if flip else cells, turns)]
+
+    return [(change(x), change(y)) for x, y in pairs]
+
+
+def draw_task(name: str, seed: int, *, demonstrations: int = 4, max_cells: int = 1000) -> Task:
+    """A task of the family with one query and its target; the same for the same name and seed.
+
+    `max_cells` bounds the cells of all its grids, which is about its length in tokens. Raises
+    `ValueError` when the family gives no such task in a hundred rules.
+    """
+    family = FAMILIES[name]
+    rng = np.random.default_rng([seed, *name.encode()])
+    for _ in range(100):
+        pairs = vary(draw_pairs(family, rng, demonstrations + 1), family.dims, rng)
+        if len(pairs) <= demonstrations or sum(x.size + y.size for x, y in pairs) > max_cells:
+            continue
+        examples = [Example(_grid(x), _grid(y)) for x, y in pairs]
+        return Task(
+            id=f"{name}:{seed}",
+            demonstrations=tuple(examples[:-1]),
+            queries=(examples[-1].input,),
+            targets=(examples[-1].output,),
+        )
+    raise ValueError(f"family {name!r} gives no task of at most {max_cells} cells for seed {seed}")
+
+
+def _grid(cells: Cells) -> Grid:
+    return tuple(tuple(int(c) for c in row) for row in cells)

@@ -1,0 +1,104 @@
+"""Which families serve what. The lists are fixed: a new family joins pretraining unless it is named here.
+
+- pretraining: what the embedded model learns from;
+- calibration: never in pretraining, tasks of them (beside fresh tasks of pretraining families) fit
+  the controller;
+- test: in neither, used for reporting alone.
+
+Drawn once at random within each group of families, so that every group is on every side.
+"""
+
+from __future__ import annotations
+
+from autottt.pretraining.families import FAMILIES
+
+CALIBRATION = (
+    "count_objects",
+    "crop_inside_frame",
+    "crop_then_turn",
+    "fold_onto_half",
+    "grid_border",
+    "grid_colour_steps",
+    "grid_connect",
+    "grid_drop_isolated",
+    "grid_fill_enclosed",
+    "grid_filter_and_extend",
+    "grid_hole_then_fall",
+    "grid_legend",
+    "grid_mark_asymmetry",
+    "grid_marker_inside",
+    "grid_mend_fourfold",
+    "grid_sort_rows",
+    "grid_square_around",
+    "grid_squares",
+    "line_automaton",
+    "line_colour_decides",
+    "line_connect_same",
+    "line_echo",
+    "line_every_kth",
+    "line_flag_direction",
+    "line_invert",
+    "line_mirror",
+    "line_nearest_marker",
+    "line_panel_logic",
+    "line_reverse_colours",
+    "line_rotate",
+    "line_symmetry_repair",
+    "rank_one_colour",
+    "row_parity",
+    "scale_by_colour_count",
+    "select_fixed_part",
+    "select_symmetric_panel",
+    "shear_rows",
+    "tile_alternate_flips",
+    "tile_quarter_turns",
+)
+
+TEST = (
+    "crop_object_by_size",
+    "crop_then_mirror",
+    "grid_arms",
+    "grid_fill_rooms",
+    "grid_header",
+    "grid_leak",
+    "grid_make_symmetric",
+    "grid_marker_beside",
+    "grid_ray_by_colour",
+    "grid_rim",
+    "grid_split_halves",
+    "grid_turn_whole",
+    "halves_same",
+    "halves_truth_table",
+    "line_adopt_touching",
+    "line_attract",
+    "line_colour_by_rank",
+    "line_colour_map",
+    "line_dedupe",
+    "line_drop_colour",
+    "line_gravity_and_top",
+    "line_grow",
+    "line_pack",
+    "line_shrink",
+    "line_slide_to_wall",
+    "line_subsample",
+    "line_swap_colours",
+    "line_train",
+    "list_longest_bar",
+    "marked_lines_meet",
+    "rank_all_colours",
+    "read_diagonal",
+    "row_agreement_table",
+    "select_odd_panel",
+    "select_repeated_panel",
+    "strip_border",
+    "strip_lines",
+    "tile_kaleidoscope",
+    "verdicts_symmetric",
+)
+
+HELD_OUT = frozenset(CALIBRATION) | frozenset(TEST)
+
+
+def pretraining_families() -> tuple[str, ...]:
+    """The names of the families that the embedded model may learn from, sorted."""
+    return tuple(sorted(name for name in FAMILIES if name not in HELD_OUT))
