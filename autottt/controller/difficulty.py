@@ -1,0 +1,216 @@
+"""The gate: how likely an answer is right, and how likely training makes a wrong one right.
+
+Heads, all calibrated over task families that were left out:
+
+    icl_right   P(icl-vote is right              | probe)
+    X_gain      P(X is right and icl-vote wrong  | probe)             for every training arm X
+    X_right     P(X is right                     | probe and X's own evidence), after the attempt
+
+The evidence of an attempt enters `X_right` under names that start with `after_`. The gate also
+holds the cost model and the fingerprint of the model that it was fitted for, and refuses others.
+How to choose by these numbers is `policy`'s business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autottt.controller.cost import CostModel, fit_cost
+from autottt.controller.gate_file import REMEDY, damaged, read_gate_file, write_gate_file
+from autottt.controller.heads import Head, Pull, fit_head
+from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
+from autottt.errors import GateError
+from autottt.types import JSON
+
+FORMAT = 1
+ICL_RIGHT = "icl_right"
+AFTER = "after_"
+
+
+def gain_head(arm: str) -> str:
+    """The head for what running `arm` would gain over icl-vote."""
+    return f"{arm}_gain"
+
+
+def right_head(arm: str) -> str:
+    """The head for whether the answer of an attempt by `arm` is right."""
+    return ICL_RIGHT if arm == ICL_VOTE else f"{arm}_right"
+
+
+def after(features: Mapping[str, float], evidence: Mapping[str, float]) -> dict[str, float]:
+    """The probe's features joined with the evidence of an attempt, as `X_right` wants them."""
+    return {**features, **{AFTER + name: value for name, value in evidence.items()}}
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Fitted heads, the cost model, and the fingerprint of the model they are for."""
+
+    model: str
+    heads: dict[str, Head]
+    cost: CostModel
+    seed: int = 0
+
+    @property
+    def report(self) -> dict[str, JSON]:
+        """Per head its size, C, and its scores on families left out (see `heads.fit_head`)."""
+        return {name: dict(head.report) for name, head in self.heads.items()}
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The training arms that the gate can judge before and after an attempt."""
+        names = (name.removesuffix("_gain") for name in self.heads if name.endswith("_gain"))
+        return tuple(arm for arm in names if right_head(arm) in self.heads)
+
+    def probability(self, head: str, features: Mapping[str, float]) -> float:
+        """In [0, 1]; missing features count as their mean. Raises `GateError` for no such head."""
+        return self._head(head).probability(features)
+
+    def pulls(self, head: str, features: Mapping[str, float], n: int = 4) -> tuple[Pull, ...]:
+        """The strongest `(name, value, pull on the log-odds)`, see `Head.pulls`."""
+        return self._head(head).pulls(features, n)
+
+    def with_speed(self, factor: float) -> Gate:
+        """The same gate with costs for a machine `factor` times slower than the log's."""
+        return replace(self, cost=self.cost.with_speed(factor))
+
+    def save(self, path: str | Path) -> None:
+        """Write the gate as data, whole or not at all."""
+        metadata: JSON = {
+            "format": FORMAT,
+            "model": self.model,
+            "seed": self.seed,
+            "cost": self.cost.to_json(),
+            "heads": {name: _describe(head) for name, head in self.heads.items()},
+        }
+        fitted = {n: h.estimator for n, h in self.heads.items() if h.estimator is not None}
+        write_gate_file(path, metadata, fitted)
+
+    def _head(self, name: str) -> Head:
+        if name not in self.heads:
+            raise GateError(
+                f"the gate has no head {name!r} (it has {', '.join(self.heads)}); collect outcomes "
+                "of that arm and run `autottt fit`"
+            )
+        return self.heads[name]
+
+
+def load_gate(path: str | Path, *, model: str) -> Gate:
+    """Load the gate of the model with that fingerprint.
+
+    Raises `GateError` for a file that is missing, damaged, holds types that are not trusted, was
+    made for another model, or gives other probabilities here than where it was written.
+    """
+    metadata, estimators = read_gate_file(path)
+    try:
+        if metadata["format"] != FORMAT:
+            raise damaged(path, f"format {metadata['format']}, not {FORMAT}")
+        made_for = str(metadata["model"])
+        if made_for != model:
+            raise GateError(
+                f"the gate file {path} was made for the model {made_for}, not for {model}; {REMEDY}"
+            )
+        heads = {name: _rebuild(name, d, estimators) for name, d in metadata["heads"].items()}
+        cost = CostModel.from_json(metadata["cost"])
+        changed = [
+            n for n, d in metadata["heads"].items() if not _same(_check(heads[n]), d["check"])
+        ]
+        gate = Gate(made_for, heads, cost, int(metadata["seed"]))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise damaged(path, repr(error)) from error
+    if changed:
+        raise damaged(path, f"{', '.join(changed)} give other probabilities than when written")
+    return gate
+
+
+def fit_gate(
+    outcomes: Sequence[Outcome], *, arms: Sequence[str] | None = None, seed: int = 0
+) -> Gate:
+    """Fit every head and the cost model on the outcomes of one model.
+
+    `arms` are the training arms, by default every arm of the log but plain in-context learning.
+    Raises `GateError` when there is no outcome of icl-vote or the log mixes models.
+    """
+    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
+    if not usable:
+        raise GateError(f"no outcome of {ICL_VOTE} to fit the gate on; run `autottt collect`")
+    models = sorted({outcome.model for outcome in usable})
+    if len(models) > 1:
+        raise GateError(
+            f"the outcomes are of {len(models)} models ({', '.join(models)}); a gate is for one: "
+            "fit on the outcomes of one of them"
+        )
+    if arms is None:
+        arms = sorted({arm for outcome in usable for arm in outcome.arms} - ICL_ARMS)
+    heads = {ICL_RIGHT: _fit_icl(usable, seed)}
+    for arm in arms:
+        heads[gain_head(arm)] = _fit_gain(usable, arm, seed)
+        heads[right_head(arm)] = _fit_right(usable, arm, seed)
+    return Gate(model=models[0], heads=heads, cost=fit_cost(usable), seed=seed)
+
+
+def _fit_icl(outcomes: Sequence[Outcome], seed: int) -> Head:
+    return fit_head(
+        [o.features for o in outcomes],
+        [o.arms[ICL_VOTE].right for o in outcomes],
+        [o.group for o in outcomes],
+        seed=seed,
+    )
+
+
+def _fit_gain(outcomes: Sequence[Outcome], arm: str, seed: int) -> Head:
+    """A failed attempt gains nothing, so it counts as one that is not right."""
+    ran = [o for o in outcomes if arm in o.arms]
+    return fit_head(
+        [o.features for o in ran],
+        [_succeeded(o, arm) and not o.arms[ICL_VOTE].right for o in ran],
+        [o.group for o in ran],
+        seed=seed,
+    )
+
+
+def _fit_right(outcomes: Sequence[Outcome], arm: str, seed: int) -> Head:
+    """Only attempts that gave an answer are ever asked about."""
+    ran = [o for o in outcomes if arm in o.arms and o.arms[arm].error is None]
+    return fit_head(
+        [after(o.features, o.arms[arm].evidence) for o in ran],
+        [o.arms[arm].right for o in ran],
+        [o.group for o in ran],
+        seed=seed,
+    )
+
+
+def _succeeded(outcome: Outcome, arm: str) -> bool:
+    return outcome.arms[arm].right and outcome.arms[arm].error is None
+
+
+def _describe(head: Head) -> JSON:
+    return {
+        "features": list(head.features),
+        "prior": head.prior,
+        "constant": head.estimator is None,
+        "report": head.report,
+        "check": _check(head),
+    }
+
+
+def _rebuild(name: str, described: JSON, estimators: Mapping[str, Any]) -> Head:
+    return Head(
+        features=tuple(described["features"]),
+        prior=float(described["prior"]),
+        estimator=None if described["constant"] else estimators[name],
+        report=dict(described["report"]),
+    )
+
+
+def _check(head: Head) -> list[float]:
+    """Probabilities at two fixed points, to notice a head that another version reads otherwise."""
+    return [head.probability({}), head.probability(dict.fromkeys(head.features, 1.0))]
+
+
+def _same(here: Sequence[float], there: Sequence[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-6, abs_tol=1e-12) for a, b in zip(here, there))

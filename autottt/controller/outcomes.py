@@ -1,0 +1,201 @@
+"""The outcome log: what every arm did on a task, one JSON object a line.
+
+`append_outcome` writes, `read_outcomes` reads; the gate and the cost model are fitted from the
+result. The log is append-only with one writer at a time. A process that dies while it writes
+leaves a torn last line: readers skip it with a warning, and the next writer removes it.
+
+The module does not know what the features mean, nor whether an answer was really right.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, BinaryIO, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
+
+from autottt.errors import InputError
+from autottt.types import JSON
+
+logger = logging.getLogger(__name__)
+
+VERSION = 1
+ICL_VOTE = "icl-vote"  # the arm that the probe always runs
+ICL_ARMS = frozenset({"icl", ICL_VOTE})  # every other arm of a log trains
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """What one arm did: whether every query came out right, its cost, and its own evidence."""
+
+    right: bool
+    seconds: float
+    tokens: int
+    evidence: dict[str, float]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One task answered by every arm.
+
+    `group` is the task's family, which cross-validation keeps together; `model` is the model's
+    fingerprint. A feature that is not finite is missing: the log holds null, and NaN is read.
+    """
+
+    task_id: str
+    group: str
+    model: str
+    seed: int
+    features: dict[str, float]
+    arms: dict[str, ArmOutcome]
+    version: int = VERSION
+
+
+def append_outcome(path: str | Path, outcome: Outcome) -> None:
+    """Add one line and wait until it is on disk; the folder is made when it is missing.
+
+    Raises `InputError` for an outcome that `read_outcomes` would refuse.
+    """
+    record = _to_json(outcome)
+    _parse(record, f"the outcome of task {outcome.task_id!r}")
+    line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _mend_tail(file, path)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_outcomes(path: str | Path) -> list[Outcome]:
+    """Read a log; of several lines with one (task, model, seed) the last counts.
+
+    Raises `InputError`, with the line's number, for a file that is not an outcome log.
+    """
+    path = Path(path)
+    try:
+        *lines, tail = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise InputError(
+            f"cannot read the outcome log {path}: {error.strerror}; `autottt collect` writes one"
+        ) from error
+    if _is_json(tail):
+        lines.append(tail)
+    elif tail.strip():
+        logger.warning("%s ends in a torn line (%d), which is skipped", path, len(lines) + 1)
+    latest: dict[tuple[str, str, int], Outcome] = {}
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            outcome = _decode(line, f"{path}, line {number}")
+            latest[outcome.task_id, outcome.model, outcome.seed] = outcome
+    return list(latest.values())
+
+
+def _mend_tail(file: BinaryIO, path: Path) -> None:
+    """Make the log end with a newline: cut off a torn line, complete one that lacks only that."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read() == b"\n":
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if _is_json(content[start:]):
+        file.write(b"\n")
+    else:
+        logger.warning("%s ended in a torn line of %d bytes, now removed", path, end - start)
+        file.truncate(start)
+
+
+def _is_json(text: bytes) -> bool:
+    """Whether a line is whole: no beginning of a JSON object is itself JSON."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _to_json(outcome: Outcome) -> JSON:
+    record = asdict(outcome)
+    record["features"] = _finite_or_null(outcome.features)
+    for name, arm in outcome.arms.items():
+        record["arms"][name]["evidence"] = _finite_or_null(arm.evidence)
+        record["arms"][name] |= {"seconds": float(arm.seconds), "tokens": int(arm.tokens)}
+    return record
+
+
+def _finite_or_null(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: float(x) if math.isfinite(x) else None for name, x in values.items()}
+
+
+_Count = Annotated[StrictInt, Field(ge=0)]
+_Values = dict[str, Annotated[float, Field(strict=True, allow_inf_nan=False)] | None]
+
+
+class _ArmRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    right: StrictBool
+    seconds: Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+    tokens: _Count
+    evidence: _Values
+    error: str | None = None
+
+
+class _OutcomeRecord(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: str
+    group: str
+    model: str
+    seed: StrictInt
+    features: _Values
+    arms: dict[str, _ArmRecord]
+    version: Literal[1]
+
+
+def _decode(line: bytes, where: str) -> Outcome:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error}); remove the line") from error
+    return _parse(value, where)
+
+
+def _parse(value: object, where: str) -> Outcome:
+    try:
+        record = _OutcomeRecord.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the line"
+        raise InputError(
+            f"{where}: not an outcome of version {VERSION}: {place}: {first['msg']}; "
+            "remove the line or collect it again"
+        ) from error
+    arms = {
+        name: ArmOutcome(arm.right, arm.seconds, arm.tokens, _or_nan(arm.evidence), arm.error)
+        for name, arm in record.arms.items()
+    }
+    return Outcome(
+        task_id=record.task_id,
+        group=record.group,
+        model=record.model,
+        seed=record.seed,
+        features=_or_nan(record.features),
+        arms=arms,
+    )
+
+
+def _or_nan(values: Mapping[str, float | None]) -> dict[str, float]:
+    return {name: math.nan if x is None else x for name, x in values.items()}

@@ -1,0 +1,207 @@
+"""Which arm comes next: answer with the best attempt in hand, or run one more.
+
+With a gate the choice maximises the expected utility `gain - price * seconds`, where answering now
+has a gain and a cost of zero. The gain of an arm not yet tried is the gate's estimate from the
+probe, P(arm right and icl-vote wrong), and never more than the chance that the answer in hand is
+wrong. An arm that would not end before the deadline is left out.
+
+Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
+the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
+(`loo_accuracy` is 1) or its views agree (`vote_share` at least 0.9), otherwise train once with the
+first arm available and answer with that. Its probabilities are shares, not calibrated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autottt.controller.cost import CostModel
+from autottt.controller.difficulty import Gate, after, gain_head, right_head
+from autottt.controller.outcomes import ICL_VOTE
+from autottt.errors import InputError
+from autottt.types import Decision
+
+PRICE = 0.002  # accuracy per second: training for 50 s must make 1 answer in 10 right
+AGREED = 0.9  # share of the vote at which the default policy trusts the views
+
+Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidence of its attempt
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What time is worth: `price` in accuracy per second, `deadline` in seconds for the task."""
+
+    price: float = PRICE
+    deadline: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.price) and self.price >= 0):
+            raise InputError(f"the price is accuracy per second, zero or more, not {self.price}")
+        if self.deadline is not None and not self.deadline > 0:
+            raise InputError(f"the deadline is a number of seconds above zero, not {self.deadline}")
+
+    def remaining(self, elapsed: float) -> float | None:
+        """Seconds left of the deadline (zero when it is past), or None when there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - elapsed)
+
+
+def best_in_hand(
+    gate: Gate | None, features: Mapping[str, float], tried: Evidence
+) -> tuple[str, float]:
+    """The arm whose attempt to answer with, and the probability that it is right.
+
+    icl-vote is always in hand. Of equals the earlier attempt is taken.
+    """
+    if gate is None:
+        return _best_by_default(features, tried)
+    best, probability = ICL_VOTE, gate.probability(right_head(ICL_VOTE), features)
+    for arm, evidence in tried.items():
+        if arm != ICL_VOTE and right_head(arm) in gate.heads:
+            p = gate.probability(right_head(arm), after(features, evidence))
+            if p > probability:
+                best, probability = arm, p
+    return best, probability
+
+
+def decide(
+    policy: Policy,
+    gate: Gate | None,
+    features: Mapping[str, float],
+    *,
+    tried: Evidence,
+    arms: Sequence[str],
+    unavailable: Mapping[str, str] | None = None,
+    remaining_seconds: float | None = None,
+    cost: CostModel | None = None,
+) -> Decision:
+    """Choose the next arm; a chosen arm that is in hand already means: answer with it.
+
+    `features` are the probe's; `tried` holds the arms that gave an answer (icl-vote is taken as
+    tried), `arms` the training arms on offer, `unavailable` why an arm cannot run or has failed.
+    `cost` replaces the gate's own cost model, as one scaled to this machine.
+    """
+    unavailable = unavailable or {}
+    left_out = {arm: why for arm, why in unavailable.items() if arm not in tried}
+    closed = {ICL_VOTE, *tried, *unavailable}
+    open_arms = [arm for arm in arms if arm not in closed]
+    if gate is None:
+        return _decide_by_default(features, tried, open_arms, left_out, remaining_seconds)
+    in_hand, probability = best_in_hand(gate, features, tried)
+    gains, costs, utilities = {in_hand: 0.0}, {in_hand: 0.0}, {in_hand: 0.0}
+    cost = gate.cost if cost is None else cost
+    for arm in open_arms:
+        if gain_head(arm) not in gate.heads or arm not in cost.arms:
+            left_out[arm] = "the gate was fitted without it"
+            continue
+        gains[arm] = min(gate.probability(gain_head(arm), features), 1.0 - probability)
+        costs[arm] = cost.predict(arm, features)
+        if remaining_seconds is not None and not costs[arm] < remaining_seconds:
+            left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
+            continue
+        utilities[arm] = gains[arm] - policy.price * costs[arm]
+    chosen = max(utilities, key=lambda arm: utilities[arm])  # of equals the first: answer now
+    return Decision(
+        chosen=chosen,
+        reason=_reason(policy, in_hand, probability, chosen, gains, costs, utilities, left_out),
+        probability_right=probability,
+        gains=gains,
+        costs=costs,
+        utilities=utilities,
+        top_features=_top_features(gate, features, tried, chosen, in_hand),
+    )
+
+
+def _top_features(
+    gate: Gate, features: Mapping[str, float], tried: Evidence, chosen: str, in_hand: str
+) -> tuple[tuple[str, float, float], ...]:
+    """What spoke for running the chosen arm, or for the answer in hand."""
+    if chosen != in_hand:
+        return gate.pulls(gain_head(chosen), features)
+    known = features if chosen == ICL_VOTE else after(features, tried[chosen])
+    return gate.pulls(right_head(chosen), known)
+
+
+def _reason(
+    policy: Policy,
+    in_hand: str,
+    probability: float,
+    chosen: str,
+    gains: Mapping[str, float],
+    costs: Mapping[str, float],
+    utilities: Mapping[str, float],
+    left_out: Mapping[str, str],
+) -> str:
+    offers = [
+        f"{arm} would gain {gains[arm]:.1%} for {costs[arm]:.1f} s (utility {utility:+.3f})"
+        for arm, utility in utilities.items()
+        if arm != in_hand
+    ]
+    verdict = f"answer with {in_hand}" if chosen == in_hand else f"run {chosen}"
+    known = f"{in_hand} is right with probability {probability:.1%}"
+    if offers:
+        known += f"; at a price of {policy.price:g} per second " + ", ".join(offers)
+    else:
+        known += " and no other arm can be tried"
+    return _sentence(known, left_out, verdict)
+
+
+def _sentence(known: str, left_out: Mapping[str, str], verdict: str) -> str:
+    notes = "".join(f"; without {arm}: {why}" for arm, why in left_out.items())
+    return f"{known}{notes}; so {verdict}."
+
+
+def _share(values: Mapping[str, float], *names: str) -> float:
+    """The first of the named values that is known, within [0, 1]; zero when none is."""
+    for name in names:
+        value = float(values.get(name, math.nan))
+        if math.isfinite(value):
+            return min(max(value, 0.0), 1.0)
+    return 0.0
+
+
+def _percent(values: Mapping[str, float], name: str) -> str:
+    known = math.isfinite(values.get(name, math.nan))
+    return f"{_share(values, name):.0%}" if known else "an unknown share"
+
+
+def _best_by_default(features: Mapping[str, float], tried: Evidence) -> tuple[str, float]:
+    trained = [arm for arm in tried if arm != ICL_VOTE]
+    if trained:
+        return trained[-1], _share(tried[trained[-1]], "held_out", "vote_share")
+    return ICL_VOTE, _share(features, "loo_accuracy", "vote_share")
+
+
+def _decide_by_default(
+    features: Mapping[str, float],
+    tried: Evidence,
+    open_arms: Sequence[str],
+    left_out: Mapping[str, str],
+    remaining_seconds: float | None,
+) -> Decision:
+    in_hand, probability = _best_by_default(features, tried)
+    exact, share = _share(features, "loo_accuracy"), _share(features, "vote_share")
+    known = (
+        f"no gate for this model: ICL answers {_percent(features, 'loo_accuracy')} of the held-out "
+        f"demonstrations and its answer has {_percent(features, 'vote_share')} of the vote"
+    )
+    chosen = in_hand
+    if in_hand != ICL_VOTE:
+        known += f", and {in_hand} has been tried"
+    elif exact < 1.0 and share < AGREED:
+        if not open_arms:
+            known += ", but no arm can be trained"
+        elif remaining_seconds is not None and remaining_seconds <= 0:
+            known += ", but no time is left"
+        else:
+            chosen = open_arms[0]
+    verdict = f"answer with {chosen}" if chosen == in_hand else f"run {chosen}"
+    return Decision(
+        chosen=chosen,
+        reason=_sentence(known, left_out, verdict),
+        probability_right=probability,
+        gains={in_hand: 0.0},
+        costs={in_hand: 0.0},
+        utilities={in_hand: 0.0},
+    )

@@ -1,0 +1,191 @@
+"""The gate: what it learns, and what it refuses to load."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import skops.io
+
+from autottt.controller.difficulty import Gate, after, fit_gate, load_gate
+from autottt.controller.gate_file import read_gate_file, write_gate_file
+from autottt.controller.outcomes import ArmOutcome, Outcome
+from autottt.errors import GateError
+
+from .conftest import MODEL, make_outcomes
+
+REMEDY = "autottt calibrate"
+
+
+@pytest.fixture
+def file(gate: Gate, tmp_path: Path) -> Path:
+    path = tmp_path / "assets" / "gate.skops"
+    gate.save(path)
+    return path
+
+
+def test_the_signal_is_found(gate: Gate) -> None:
+    """On families left out, every head ranks well and its probabilities are honest."""
+    assert list(gate.heads) == ["icl_right", "ttt_gain", "ttt_right"]
+    assert gate.arms == ("ttt",)
+    for name, report in gate.report.items():
+        assert report["kind"] == "logistic", name
+        assert 0.8 < report["auroc"] < 1, name
+        assert report["brier"] < 0.2, name
+        assert report["ece"] < 0.15, name
+        assert report["n"] == 240
+        assert 0 < report["positives"] < 240
+        assert report["C"] in (0.001, 0.01, 0.1, 1.0)
+    json.dumps(gate.report, allow_nan=False)
+
+
+def test_probabilities_follow_the_task(gate: Gate) -> None:
+    """Easy tasks look easy, and training looks useful where it is."""
+    easy = {"consensus": 2.0, "regular": 0.0, "loo_accuracy": 1.0}
+    hard = {"consensus": -2.0, "regular": 2.0, "loo_accuracy": 0.0}
+    assert gate.probability("icl_right", easy) > 0.9 > 0.1 > gate.probability("icl_right", hard)
+    assert gate.probability("ttt_gain", hard) > gate.probability("ttt_gain", easy) + 0.4
+    good, bad = ({"held_out": 1.0}, {"held_out": 0.0})
+    assert gate.probability("ttt_right", after(hard, good)) > 0.8
+    assert gate.probability("ttt_right", after(easy, bad)) < 0.5
+
+
+def test_fitting_twice_gives_the_same_gate(gate: Gate, outcomes: list[Outcome]) -> None:
+    """Same log, same seed: same probabilities and same report."""
+    again = fit_gate(outcomes, seed=1)
+    row = {"consensus": 0.3, "prompt_tokens": 700.0}
+    assert again.report == gate.report
+    assert all(again.probability(h, row) == gate.probability(h, row) for h in gate.heads)
+
+
+def test_failed_attempts_gain_nothing() -> None:
+    """An arm that always fails has no gain, and its answers are never judged."""
+    broken = [
+        replace(o, arms={**o.arms, "ttt": ArmOutcome(False, 1.0, 0, {}, "diverged")})
+        for o in make_outcomes(30)
+    ]
+    gate = fit_gate(broken)
+    assert gate.probability("ttt_gain", {"consensus": -3.0}) == 1 / 32
+    assert gate.report["ttt_right"]["n"] == 0
+
+
+def test_a_log_that_cannot_be_used_is_refused() -> None:
+    """An empty log and a mixed log are errors that say what to do."""
+    with pytest.raises(GateError, match="autottt collect"):
+        fit_gate([])
+    with pytest.raises(GateError, match=r"2 models \(a, b\)"):
+        fit_gate(make_outcomes(3, model="a") + make_outcomes(3, model="b"))
+
+
+def test_an_unknown_head_is_an_error(gate: Gate) -> None:
+    """No probability is invented for an arm that was never collected."""
+    with pytest.raises(GateError, match="no head 'other_gain'"):
+        gate.probability("other_gain", {})
+
+
+def test_a_saved_gate_is_the_same_gate(gate: Gate, file: Path, outcomes: list[Outcome]) -> None:
+    """After save and load every probability, pull, cost and report is equal to the last bit."""
+    loaded = load_gate(file, model=MODEL)
+    assert loaded.report == gate.report
+    assert loaded.cost == gate.cost
+    for outcome in outcomes[:40]:
+        row = after(outcome.features, outcome.arms["ttt"].evidence)
+        for head in gate.heads:
+            assert loaded.probability(head, row) == gate.probability(head, row)
+            assert loaded.pulls(head, row) == gate.pulls(head, row)
+    assert [entry.name for entry in file.parent.iterdir()] == [file.name]
+
+
+def test_a_gate_of_constants_is_saved_too(tmp_path: Path) -> None:
+    """A gate from very few outcomes has no estimator to store."""
+    small = fit_gate(make_outcomes(4))
+    small.save(tmp_path / "gate")
+    assert load_gate(tmp_path / "gate", model=MODEL).heads == small.heads
+
+
+def test_a_missing_gate(tmp_path: Path) -> None:
+    """A path that is not there, or is a folder, is a gate error with the remedy."""
+    for path in (tmp_path / "none", tmp_path):
+        with pytest.raises(GateError, match=REMEDY):
+            load_gate(path, model=MODEL)
+
+
+def test_a_gate_of_another_model(file: Path) -> None:
+    """The message names both models and the remedy."""
+    with pytest.raises(GateError, match=rf"for the model {MODEL}, not for other; .*{REMEDY}"):
+        load_gate(file, model="other")
+
+
+def test_a_truncated_gate(file: Path) -> None:
+    """Whatever part of the file is left, it is refused."""
+    whole = file.read_bytes()
+    for length in range(0, len(whole), len(whole) // 40):
+        file.write_bytes(whole[:length])
+        with pytest.raises(GateError, match="damaged or not a gate"):
+            load_gate(file, model=MODEL)
+
+
+def test_an_altered_gate(file: Path) -> None:
+    """A flipped byte is a gate error or changes nothing, never another failure or number."""
+    whole = file.read_bytes()
+    row = {"consensus": 0.3, "prompt_tokens": 700.0}
+    right = load_gate(file, model=MODEL).probability("icl_right", row)
+    for place in range(0, len(whole), len(whole) // 60):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            loaded = load_gate(file, model=MODEL)
+        except GateError:
+            continue
+        assert loaded.probability("icl_right", row) == right
+
+
+def test_a_pickle_is_refused(tmp_path: Path) -> None:
+    """A pickle is never loaded: the trap in it does not spring."""
+    path, sprung = tmp_path / "gate.skops", tmp_path / "sprung"
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (open, (str(sprung), "w"))  # type: ignore[return-value]
+
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(GateError, match="damaged or not a gate"):
+        load_gate(path, model=MODEL)
+    assert not sprung.exists()
+
+
+def test_types_that_are_not_trusted_are_refused(tmp_path: Path) -> None:
+    """A well-formed archive with a type outside the fixed list is not built."""
+    path = tmp_path / "gate.skops"
+    path.write_bytes(skops.io.dumps({"metadata": "{}", "estimators": {"a": Path("x").joinpath}}))
+    with pytest.raises(GateError, match="not trusted"):
+        load_gate(path, model=MODEL)
+
+
+@pytest.mark.parametrize("content", [{}, [], {"metadata": "{}", "estimators": {}}, {"metadata": 1}])
+def test_an_archive_of_something_else(tmp_path: Path, content: object) -> None:
+    """A harmless archive that is not a gate is refused."""
+    path = tmp_path / "gate.skops"
+    path.write_bytes(skops.io.dumps(content))
+    with pytest.raises(GateError, match="damaged or not a gate"):
+        load_gate(path, model=MODEL)
+
+
+@pytest.mark.parametrize("change", [{"format": 2}, {"cost": {}}, {"heads": {"icl_right": {}}}])
+def test_metadata_that_is_not_a_gates(file: Path, change: dict[str, object]) -> None:
+    """A later format or a missing part is refused."""
+    metadata, estimators = read_gate_file(file)
+    write_gate_file(file, {**metadata, **change}, estimators)
+    with pytest.raises(GateError, match="damaged or not a gate"):
+        load_gate(file, model=MODEL)
+
+
+def test_a_gate_that_reads_differently_here(file: Path) -> None:
+    """Stored check values expose a head that gives other numbers than when it was written."""
+    metadata, estimators = read_gate_file(file)
+    metadata["heads"]["icl_right"]["check"][0] += 0.01
+    write_gate_file(file, metadata, estimators)
+    with pytest.raises(GateError, match="icl_right give other probabilities"):
+        load_gate(file, model=MODEL)

@@ -1,0 +1,108 @@
+"""One calibrated head."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autottt.controller.difficulty import Gate
+from autottt.controller.heads import Head, expected_calibration_error, fit_head
+
+FEATURES = st.dictionaries(
+    st.sampled_from(["consensus", "regular", "noise", "loo_accuracy", "prompt_tokens", "other"]),
+    st.floats(),
+)
+
+
+def some_rows(n: int = 60) -> list[dict[str, float]]:
+    rng = np.random.default_rng(0)
+    return [{"a": float(a), "b": float(b)} for a, b in rng.normal(size=(n, 2))]
+
+
+@given(FEATURES)
+@settings(max_examples=50)
+def test_a_probability_is_one_whatever_the_features(gate: Gate, features: dict[str, float]) -> None:
+    """Missing, unknown, infinite or absurd values still give a plain float in [0, 1]."""
+    for head in gate.heads:
+        p = gate.probability(head, features)
+        assert type(p) is float
+        assert 0 <= p <= 1
+
+
+def test_pulls_add_up_to_the_log_odds(gate: Gate) -> None:
+    """All pulls together are the log-odds less those of the average task."""
+    head = gate.heads["icl_right"]
+    row = {"consensus": 1.5, "regular": -0.3, "prompt_tokens": 900.0, "noise": math.nan}
+
+    def log_odds(p: float) -> float:
+        return math.log(p / (1 - p))
+
+    pulls = head.pulls(row, n=100)
+    assert {name for name, _, _ in pulls} == {"consensus", "regular", "prompt_tokens"}
+    assert math.fsum(pull for _, _, pull in pulls) == pytest.approx(
+        log_odds(head.probability(row)) - log_odds(head.probability({}))
+    )
+
+
+def test_pulls_are_the_strongest_first(gate: Gate) -> None:
+    """The feature that decides comes first, and pulls the way it should."""
+    pulls = gate.pulls("icl_right", {"consensus": 2.0, "noise": 2.0, "regular": 0.1}, n=2)
+    assert len(pulls) == 2
+    assert pulls[0][:2] == ("consensus", 2.0)
+    assert pulls[0][2] > abs(pulls[1][2])
+    json.dumps(pulls, allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("positives", "groups", "why"),
+    [(0, 6, "only 0 tasks"), (60, 6, "only 0 tasks"), (4, 6, "only 4 tasks"), (20, 1, "groups")],
+)
+def test_too_little_data_gives_the_base_rate(positives: int, groups: int, why: str) -> None:
+    """A head that cannot be fitted is a constant with Laplace's correction, and says so."""
+    rows = some_rows()
+    head = fit_head(rows, [i < positives for i in range(60)], [f"g{i % groups}" for i in range(60)])
+    assert head.estimator is None
+    assert head.probability({"a": 3.0}) == (positives + 1) / 62
+    assert head.pulls({"a": 3.0}) == ()
+    assert head.report["kind"] == "constant"
+    assert why in head.report["why_constant"]
+    assert head.report["auroc"] is None
+    json.dumps(head.report, allow_nan=False)
+
+
+def test_an_event_of_one_family_is_not_generalised() -> None:
+    """With every positive in one group no fold can train on both classes."""
+    rows = some_rows()
+    head = fit_head(rows, [i % 6 == 0 for i in range(60)], [f"g{i % 6}" for i in range(60)])
+    assert head.estimator is None
+    assert "groups" in head.report["why_constant"]
+
+
+def test_noise_gives_no_confidence() -> None:
+    """Labels that the features do not explain are predicted near their base rate."""
+    rng = np.random.default_rng(3)
+    labels = [bool(v) for v in rng.random(200) < 0.3]
+    rows = [{f"x{i}": float(v) for i, v in enumerate(row)} for row in rng.normal(size=(200, 6))]
+    head = fit_head(rows, labels, [f"g{i % 10}" for i in range(200)])
+    assert all(0.1 < head.probability(row) < 0.55 for row in rows)
+    assert head.report["ece"] < 0.1
+
+
+def test_no_rows_at_all() -> None:
+    """An arm that never gave an answer has a head that knows nothing."""
+    head = fit_head([], [], [])
+    assert head.probability({}) == 0.5
+    assert head.report["brier"] is None
+    assert isinstance(head, Head)
+
+
+def test_calibration_error() -> None:
+    """The error is the mean distance between what was said and what came true."""
+    y = np.array([1, 0, 1, 1])
+    assert expected_calibration_error(y, np.array([1.0, 0.0, 1.0, 1.0])) == 0
+    assert expected_calibration_error(y, np.full(4, 0.25)) == pytest.approx(0.5)

@@ -1,0 +1,195 @@
+"""The decision."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autottt.controller.cost import ArmCost, CostModel
+from autottt.controller.difficulty import Gate
+from autottt.controller.heads import Head
+from autottt.controller.policy import Policy, best_in_hand, decide
+from autottt.errors import InputError
+from autottt.types import Decision
+
+HARD = {"consensus": -1.5, "regular": 2.0, "loo_accuracy": 0.0, "prompt_tokens": 500.0}
+EASY = {"consensus": 2.5, "regular": 2.0, "loo_accuracy": 1.0, "prompt_tokens": 500.0}
+
+CHANCE = st.floats(0, 1)
+SECONDS = st.floats(0, 1e4)
+
+
+def constant_gate(icl: float, arms: dict[str, tuple[float, float, float]]) -> Gate:
+    """A gate that says the same of every task; per arm its gain, P(right) and seconds."""
+    heads = {"icl_right": Head((), icl)}
+    for arm, (gain, right, _) in arms.items():
+        heads |= {f"{arm}_gain": Head((), gain), f"{arm}_right": Head((), right)}
+    cost = CostModel({arm: ArmCost(seconds, 0.0, 0.0) for arm, (_, _, seconds) in arms.items()})
+    return Gate("m", heads, cost)
+
+
+GATES = st.builds(
+    constant_gate,
+    CHANCE,
+    st.dictionaries(st.sampled_from(["a", "b", "c"]), st.tuples(CHANCE, CHANCE, SECONDS)),
+)
+
+
+def choose(
+    gate: Gate | None, features: dict[str, float] | None = None, **named: object
+) -> Decision:
+    given = {"tried": {}, "arms": ["a", "b", "c"], **named}
+    policy = given.pop("policy", Policy())
+    return decide(policy, gate, features or {}, **given)  # type: ignore[arg-type]
+
+
+def plain(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(plain(x) for x in [*value, *value.values()])
+    if isinstance(value, list | tuple):
+        return all(plain(x) for x in value)
+    return type(value) in (str, float, int)
+
+
+def test_a_hard_task_is_trained_and_an_easy_one_answered(gate: Gate) -> None:
+    """With a fitted gate each kind of task goes its way, with the numbers and reasons."""
+    hard = choose(gate, HARD, arms=["ttt"])
+    assert hard.chosen == "ttt"
+    assert hard.costs["ttt"] == pytest.approx(8.0)
+    assert hard.utilities["ttt"] == hard.gains["ttt"] - 0.002 * hard.costs["ttt"]
+    assert hard.top_features[0][0] in HARD
+    assert "run ttt." in hard.reason
+    assert "8.0 s" in hard.reason
+    easy = choose(gate, EASY, arms=["ttt"])
+    assert easy.chosen == "icl-vote"
+    assert easy.probability_right > 0.9
+    assert easy.reason.endswith("answer with icl-vote.")
+
+
+def test_after_an_attempt_the_better_answer_is_given(gate: Gate) -> None:
+    """Evidence decides between the attempts in hand, and a tried arm does not run again."""
+    good = choose(gate, HARD, tried={"icl-vote": {}, "ttt": {"held_out": 1.0}}, arms=["ttt"])
+    assert good.chosen == "ttt"
+    assert good.utilities == {"ttt": 0.0}
+    assert "after_held_out" in {name for name, _, _ in good.top_features}
+    bad = choose(gate, EASY, tried={"icl-vote": {}, "ttt": {"held_out": 0.0}}, arms=["ttt"])
+    assert bad.chosen == "icl-vote"
+    assert best_in_hand(gate, EASY, {"ttt": {"held_out": 0.0}})[0] == "icl-vote"
+
+
+@given(GATES, st.floats(0, 1e4), st.floats(0, 1))
+def test_no_arm_runs_over_the_deadline(gate: Gate, remaining: float, price: float) -> None:
+    """A chosen arm ends before the deadline, and an arm left out is named with its seconds."""
+    decision = choose(gate, remaining_seconds=remaining, policy=Policy(price))
+    if decision.chosen != "icl-vote":
+        assert decision.costs[decision.chosen] < remaining
+    for arm in gate.arms:
+        late = decision.costs[arm] >= remaining
+        assert late == (arm not in decision.utilities)
+        assert late == (f"without {arm}: it needs" in decision.reason)
+
+
+@given(GATES, st.floats(0, 1), st.floats(0, 1))
+def test_utility_falls_with_the_price(gate: Gate, one: float, other: float) -> None:
+    """Dearer seconds never make an arm look better, nor buy more of them."""
+    cheap, dear = (choose(gate, policy=Policy(p)) for p in sorted((one, other)))
+    assert all(dear.utilities[arm] <= cheap.utilities[arm] for arm in cheap.utilities)
+    assert dear.costs[dear.chosen] <= cheap.costs[cheap.chosen] or math.isclose(
+        cheap.utilities[cheap.chosen], cheap.utilities[dear.chosen], abs_tol=1e-9
+    )
+
+
+@given(GATES, st.sets(st.sampled_from(["a", "b", "c"])), st.sets(st.sampled_from(["a", "b", "c"])))
+def test_a_decision_is_the_best_offer(gate: Gate, tried: set[str], failed: set[str]) -> None:
+    """The chosen arm has the highest utility, may run, and all of it is plain JSON."""
+    decision = choose(
+        gate,
+        {"x": np.float64(1.0)},
+        tried={arm: {"held_out": np.float64(0.5)} for arm in sorted(tried - failed)},
+        unavailable=dict.fromkeys(sorted(failed), "failed"),
+    )
+    assert decision.utilities[decision.chosen] == max(decision.utilities.values()) >= 0
+    assert decision.chosen not in failed
+    assert all(0 <= gain <= 1 for gain in decision.gains.values())
+    assert all(f"without {arm}: failed" in decision.reason for arm in failed)
+    assert plain(asdict(decision))
+    json.dumps(asdict(decision), allow_nan=False)
+
+
+def test_nothing_gains_more_than_the_chance_of_being_wrong() -> None:
+    """An answer that is almost surely right is not worth another attempt."""
+    gate = constant_gate(0.2, {"a": (0.5, 0.99, 1.0), "b": (0.5, 0.9, 10.0)})
+    assert choose(gate).chosen == "a"
+    later = choose(gate, tried={"a": {}})
+    assert later.gains["b"] == pytest.approx(0.01)
+    assert later.chosen == "a"
+
+
+def test_escalation_goes_on_while_it_pays() -> None:
+    """After an attempt that failed to convince, the next arm runs."""
+    gate = constant_gate(0.2, {"a": (0.5, 0.3, 1.0), "b": (0.4, 0.9, 10.0)})
+    assert choose(gate, tried={"a": {}}).chosen == "b"
+    assert choose(gate, tried={"a": {}, "b": {}}).chosen == "b"
+
+
+def test_an_arm_that_the_gate_does_not_know_is_left_out() -> None:
+    """A strategy without outcomes is never run on a guess, and the reason says so."""
+    decision = choose(constant_gate(0.1, {}), arms=["new"])
+    assert decision.chosen == "icl-vote"
+    assert "without new: the gate was fitted without it" in decision.reason
+
+
+def test_costs_can_be_those_of_this_machine() -> None:
+    """A machine ten times slower turns the decision."""
+    gate = constant_gate(0.5, {"a": (0.1, 0.6, 10.0)})
+    assert choose(gate).chosen == "a"
+    assert choose(gate, cost=gate.cost.with_speed(10)).chosen == "icl-vote"
+    assert choose(gate.with_speed(10)).chosen == "icl-vote"
+
+
+@pytest.mark.parametrize(
+    ("features", "chosen"),
+    [
+        ({"loo_accuracy": 1.0, "vote_share": 0.1}, "icl-vote"),
+        ({"loo_accuracy": 0.0, "vote_share": 0.9}, "icl-vote"),
+        ({"loo_accuracy": 0.5, "vote_share": 0.89}, "a"),
+        ({"loo_accuracy": math.nan}, "a"),
+        ({}, "a"),
+    ],
+)
+def test_without_a_gate_the_demonstrations_decide(features: dict[str, float], chosen: str) -> None:
+    """The default policy looks at held-out demonstrations and the vote alone."""
+    decision = choose(None, features)
+    assert decision.chosen == chosen
+    assert decision.reason.startswith("no gate for this model")
+    assert ("unknown share" in decision.reason) == ("vote_share" not in features)
+    json.dumps(asdict(decision), allow_nan=False)
+
+
+def test_without_a_gate_one_attempt_is_made() -> None:
+    """After training once, or when that is impossible, the default policy answers."""
+    trained = choose(None, tried={"a": {"held_out": 0.5}})
+    assert (trained.chosen, trained.probability_right) == ("a", 0.5)
+    assert choose(None, arms=[]).chosen == "icl-vote"
+    assert choose(None, remaining_seconds=0.0).chosen == "icl-vote"
+    failed = choose(None, arms=["a"], unavailable={"a": "the loss diverged"})
+    assert failed.chosen == "icl-vote"
+    assert "without a: the loss diverged" in failed.reason
+
+
+def test_a_policy_is_checked() -> None:
+    """Prices below zero and deadlines not above it are refused; time left is never negative."""
+    for price in (-0.1, math.nan, math.inf):
+        with pytest.raises(InputError, match="price"):
+            Policy(price)
+    for deadline in (0.0, -1.0, math.nan):
+        with pytest.raises(InputError, match="deadline"):
+            Policy(deadline=deadline)
+    assert Policy().remaining(5.0) is None
+    assert replace(Policy(), deadline=3.0).remaining(5.0) == 0.0
