@@ -1,14 +1,14 @@
 """Every error that autottt raises on purpose.
 
-    AutotttError                  base: the message gives the value and the remedy
-    ├── InputError                what the user gave cannot be used (exit code 2)
-    │   ├── TaskError             a task, grid or task file
-    │   ├── UnknownNameError      a strategy, model or task id that does not exist
-    │   └── ContextLengthError    a prompt longer than the model's context
-    ├── GateError                 a gate file that is missing, damaged or made for another model
-    ├── StrategyError             a strategy cannot run on this task, or failed
-    │   └── DivergenceError       the training loss is not finite
-    └── RestorationError          the base model is not what it was (it has been reloaded)
+AutotttError                  base: the message gives the value and the remedy
+├── InputError                what the user gave cannot be used (exit code 2)
+│   ├── TaskError             a task, grid or task file
+│   ├── UnknownNameError      a strategy, model or task id that does not exist
+│   └── ContextLengthError    a prompt longer than the model's context
+├── GateError                 a gate file that is missing, damaged or made for another model
+├── StrategyError             a strategy cannot run on this task, or failed
+│   └── DivergenceError       the training loss is not finite
+└── RestorationError          the base model is not what it was (it has been reloaded)
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Body = Callable[..., Any]  # the model below its head, compiled or not
-CHECKPOINT, STATE = "checkpoint.safetensors", "state.json"
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass(frozen=True)
@@ -208,21 +209,25 @@ def _save(
         for key, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
                 tensors[f"optimizer/{place}/{key}/{name}"] = torch.as_tensor(value).contiguous()
-    state_text = json.dumps({"recipe": asdict(recipe), "log": asdict(record)})
+    state = json.dumps({"recipe": asdict(recipe), "log": asdict(record)})
     partial = out / (CHECKPOINT + ".partial")
-    save_file(tensors, partial, metadata={"state": state_text})  # one file: never half of a state
+    save_file(tensors, partial, metadata={"state": state})  # one file: never half of a state
     os.replace(partial, out / CHECKPOINT)
-    (out / STATE).write_text(state_text)
+
+
+def read_state(path: Path) -> tuple[Recipe, Log]:
+    """The recipe and the log that a checkpoint file holds."""
+    with safe_open(path, framework="pt") as reader:
+        state = json.loads(reader.metadata()["state"])
+    recipe = {k: tuple(v) if isinstance(v, list) else v for k, v in state["recipe"].items()}
+    return Recipe(**recipe), Log(**state["log"])
 
 
 def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], out: Path) -> Log:
     path = out / CHECKPOINT
     if not path.exists():
         return Log()
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as reader:
-        record = Log(**json.loads(reader.metadata()["state"])["log"])
+    record = read_state(path)[1]
     tensors = load_file(path)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -1,0 +1,111 @@
+"""A deterministic stand-in for a language model, for tests and for authors of plug-ins.
+
+It reads the grids back out of the prompt and answers with a rule: `before` as it is, `after` inside
+a session that has trained for `learns_after` steps. Its weights are a list of numbers, so that
+restoration can be seen to work, or made to fail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from autottt.adapters.models.base import (
+    Completion,
+    LoraSettings,
+    Score,
+    TokenSequence,
+    TrainRecord,
+    TrainSettings,
+)
+from autottt.adapters.tasks.grid import completion, text_to_grid
+from autottt.types import Grid
+
+Rule = Callable[[Grid], Grid]
+
+
+@dataclass
+class FakeModel:
+    """Answers `before(query)`, and `after(query)` once trained. See `base.LanguageModel`."""
+
+    before: Rule
+    after: Rule
+    name: str = "fake"
+    context: int = 4096
+    learns_after: int = 1
+    fail_at: int | None = None  # the training step at which `failure` is raised
+    failure: type[BaseException] = RuntimeError
+    weights: list[float] = field(default_factory=lambda: [1.0, 2.0])
+    trained: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(repr(self.weights).encode()).hexdigest()[:32]
+
+    def encode(self, text: str) -> list[int]:
+        return list(text.encode())
+
+    def start(self) -> list[int]:
+        return []
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: str,
+        deadline: float | None = None,
+    ) -> list[Completion]:
+        return [self._complete(bytes(ids).decode(), stop) for ids in prompts]
+
+    def _complete(self, prompt: str, stop: str) -> Completion:
+        query = text_to_grid(prompt.split(stop)[-1].rstrip(">"))
+        text = completion(self._rule(query)).removesuffix(stop)
+        n = len(text) + len(stop)
+        return Completion(text, (-0.01,) * n, (5.0,) * n, (0.05,) * n, finished=True)
+
+    @property
+    def _rule(self) -> Rule:
+        return self.after if self.trained >= self.learns_after else self.before
+
+    def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
+        return [self._score(sequence) for sequence in sequences]
+
+    def _score(self, sequence: TokenSequence) -> Score:
+        first = sequence.is_target.index(True)
+        written = self._complete(bytes(sequence.ids[:first]).decode(), "\n\n").text + "\n\n"
+        wanted = bytes(sequence.ids[first:]).decode()
+        exact = written == wanted
+        return Score((-0.01 if exact else -2.0,) * len(wanted), exact)
+
+    @contextmanager
+    def session(self, settings: LoraSettings, *, seed: int) -> Iterator[FakeModel]:
+        before = list(self.weights)
+        try:
+            yield self
+        finally:
+            self.weights, self.trained = before, 0
+
+    def train(
+        self,
+        batch: Callable[[int], Sequence[TokenSequence]],
+        settings: TrainSettings,
+        *,
+        deadline: float | None = None,
+        on_step: Callable[[int, float], None] | None = None,
+    ) -> TrainRecord:
+        tokens = 0
+        for step in range(settings.steps):
+            if step == self.fail_at:
+                raise self.failure(f"injected at step {step}")
+            tokens += sum(len(s.ids) for s in batch(step))
+            self.weights[0] += 1.0
+            self.trained += 1
+            if on_step is not None:
+                on_step(step + 1, 1.0 / (step + 1))
+        return TrainRecord(settings.steps, tokens, (1.0,) * settings.steps, "all steps")
+
+    def verify(self) -> bool:
+        return self.weights == [1.0, 2.0]

@@ -1,0 +1,72 @@
+"""Proof of restoration: a hash of every parameter and buffer, and of the state around them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A 128-bit hash over the name, dtype, shape and bytes of every parameter and buffer."""
+    digest = hashlib.blake2b(digest_size=16)
+    entries = [*model.named_parameters(), *model.named_buffers()]
+    for name, tensor in sorted(entries, key=lambda entry: entry[0]):
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return memoryview(flat.view(torch.uint8).numpy())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything an adaptation may disturb: weights, `requires_grad`, modes, gradients, RNG."""
+
+    weights: str
+    requires_grad: dict[str, bool]
+    training: dict[str, bool]
+    has_gradient: frozenset[str]
+    rng: Tensor
+    cuda_rng: list[Tensor]
+
+    @classmethod
+    def take(cls, model: nn.Module) -> Snapshot:
+        return cls(
+            weights=fingerprint(model),
+            requires_grad={n: p.requires_grad for n, p in model.named_parameters()},
+            training={n: m.training for n, m in model.named_modules()},
+            has_gradient=frozenset(n for n, p in model.named_parameters() if p.grad is not None),
+            rng=torch.get_rng_state(),
+            cuda_rng=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        )
+
+    def restore_state(self, model: nn.Module) -> None:
+        """Put back all but the weights: flags, modes, gradients and RNG."""
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(self.requires_grad.get(name, parameter.requires_grad))
+            if name not in self.has_gradient:
+                parameter.grad = None
+        for name, module in model.named_modules():
+            module.training = self.training.get(name, module.training)
+        torch.set_rng_state(self.rng)
+        if self.cuda_rng:
+            torch.cuda.set_rng_state_all(self.cuda_rng)
+
+    def differences(self, model: nn.Module) -> list[str]:
+        """What is not as it was, in words; empty when all is restored."""
+        found = []
+        if fingerprint(model) != self.weights:
+            found.append("weights")
+        if {n: p.requires_grad for n, p in model.named_parameters()} != self.requires_grad:
+            found.append("requires_grad")
+        if {n: m.training for n, m in model.named_modules()} != self.training:
+            found.append("train/eval mode")
+        if not torch.equal(torch.get_rng_state(), self.rng):
+            found.append("RNG state")
+        return found

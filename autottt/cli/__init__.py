@@ -1,0 +1,5 @@
+"""The `autottt` command."""
+
+from autottt.cli.main import app
+
+__all__ = ["app"]

@@ -1,0 +1,82 @@
+"""How a command ends: errors as one line on stderr, and the exit code that each kind has.
+
+What is not an `AutotttError`, an interrupt or a failure of the operating system is a bug, and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec
+
+import typer
+
+from autottt.errors import AutotttError, InputError
+
+P = ParamSpec("P")
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+MAX_SEED = 2**32 - 1
+
+
+def guarded(command: Callable[P, None]) -> Callable[P, None]:
+    """The command, with its errors turned into a message and an exit code."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # typer ends quietly when the reader of stdout is gone
+        except InputError as error:
+            say_error(error)
+            raise typer.Exit(BAD_INPUT) from error
+        except (AutotttError, OSError) as error:
+            say_error(error)
+            raise typer.Exit(FAILED) from error
+        except KeyboardInterrupt as interrupt:
+            typer.echo("interrupted", err=True)
+            raise typer.Exit(INTERRUPTED) from interrupt
+
+    return run
+
+
+def say_error(error: Exception, *, place: str = "") -> None:
+    """One line on stderr, with the place where it happened if there is more than one."""
+    where = f"{place}: " if place else ""
+    typer.echo("error: " + printable(f"{where}{error}"), err=True)
+
+
+def printable(text: str) -> str:
+    """The text on one line, with characters that could steer a terminal replaced."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def positive(name: str, value: float | None) -> None:
+    """Raises `InputError` unless the value is absent or a finite number above zero."""
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise InputError(f"{name} is a number above zero, not {value:g}")
+
+
+def not_negative(name: str, value: float | None) -> None:
+    """Raises `InputError` unless the value is absent or a finite number of zero or more."""
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise InputError(f"{name} is a number of zero or more, not {value:g}")
+
+
+def valid_seed(seed: int) -> None:
+    """Raises `InputError` unless every random generator in use takes the seed."""
+    if not 0 <= seed <= MAX_SEED:
+        raise InputError(f"--seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+
+
+def writable(out: Path) -> None:
+    """Raises `InputError` if a file cannot be made at that place, before any work is done."""
+    if out.is_dir():
+        raise InputError(f"{out} is a directory; give --out the name of a file")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise InputError(f"{above} cannot hold files; name another --out")

@@ -1,0 +1,136 @@
+"""`autottt collect`, `fit` and `sweep`: outcomes of every strategy, and the gate fitted to them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autottt.cli.exits import positive, valid_seed, writable
+from autottt.errors import InputError, UnknownNameError
+from autottt.types import Task
+
+MODEL = "A Hugging Face model: a directory, or a name on the hub."
+GROUPS = ("all", "pretraining", "calibration", "test")
+
+
+def collect(
+    out: Annotated[Path, typer.Option(help="The outcome log to write or to continue.")],
+    families: Annotated[
+        str,
+        typer.Option(
+            help="Names of families parted by commas, or a group of them: pretraining, "
+            "calibration (never in pretraining), all (both), or test (for reports alone)."
+        ),
+    ] = "all",
+    tasks_per_family: Annotated[int, typer.Option(help="Generated tasks of each family.")] = 2,
+    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
+) -> None:
+    """Run every strategy on generated tasks and log how each did, for `autottt fit`."""
+    positive("--tasks-per-family", tasks_per_family)
+    valid_seed(seed)
+    writable(out)
+    chosen = choose_families(families)
+    from autottt.cli.live import Bars
+    from autottt.evaluation.collect import collect as run
+
+    with Bars(Console(stderr=True)) as bars:
+        count = run(
+            out,
+            model=model,
+            families=chosen,
+            tasks_per_family=tasks_per_family,
+            seed=seed,
+            progress=bars,
+        )
+    typer.echo(f"{count} outcomes in {out}", err=True)
+
+
+def choose_families(text: str) -> tuple[str, ...]:
+    """The families of a group, or those that are named; raises `UnknownNameError`."""
+    from autottt.pretraining.families import FAMILIES
+    from autottt.pretraining.splits import CALIBRATION, TEST, pretraining_families
+
+    groups = {
+        "all": (*pretraining_families(), *CALIBRATION),
+        "pretraining": pretraining_families(),
+        "calibration": CALIBRATION,
+        "test": TEST,
+    }
+    if text in groups:
+        return groups[text]
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in FAMILIES:
+            raise UnknownNameError(
+                f"there is no family {name!r}; give {', '.join(groups)}, or names of families "
+                "parted by commas"
+            )
+    return names
+
+
+def fit(
+    log: Annotated[Path, typer.Argument(help="An outcome log that `autottt collect` wrote.")],
+    out: Annotated[Path, typer.Option(help="The gate file to write.")],
+) -> None:
+    """Fit the gate, which estimates what each strategy would gain, to an outcome log."""
+    writable(out)
+    if not log.is_file():
+        raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
+    from autottt.controller.difficulty import fit_gate
+    from autottt.controller.outcomes import read_outcomes
+
+    gate = fit_gate(read_outcomes(log))
+    gate.save(out)
+    typer.echo(json.dumps(gate.report, indent=2))
+
+
+def sweep(
+    tasks: Annotated[
+        str, typer.Argument(help="Tasks: a file, a directory, arc:training, arc:evaluation, ...")
+    ],
+    out: Annotated[Path, typer.Option(help="The outcome log to write or to continue.")],
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(help="Leave out longer tasks, in bytes: the embedded model's tokens."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A strategy to run, given once each; default all.")
+    ] = None,
+    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Run every strategy on every task and write how each did."""
+    positive("--max-tokens", max_tokens)
+    valid_seed(seed)
+    writable(out)
+    from autottt.adapters.tasks.files import load_tasks
+    from autottt.strategies.registry import available, get
+
+    names = strategy or list(available())
+    for name in names:
+        get(name)
+    every = load_tasks(tasks)
+    chosen = [t for t in every if max_tokens is None or length(t) <= max_tokens]
+    if not chosen:
+        raise InputError(f"no task of {tasks} has at most {max_tokens} tokens; raise --max-tokens")
+    typer.echo(f"{len(chosen)} of {len(every)} tasks", err=True)
+    from autottt.cli.live import Bars
+    from autottt.evaluation.collect import sweep as run
+
+    with Bars(Console(stderr=True)) as bars:
+        count = run(chosen, out, model=model, strategies=names, seed=seed, progress=bars)
+    typer.echo(f"{count} outcomes in {out}", err=True)
+
+
+def length(task: Task) -> int:
+    """Bytes of the task's longest prompt and of its answer, as long as the longest output known."""
+    from autottt.adapters.tasks.grid import completion, prompt
+
+    outputs = [example.output for example in task.demonstrations] + [*(task.targets or ())]
+    answer = max(len(completion(output)) for output in outputs)
+    return answer + max(len(prompt(task.demonstrations, query)) for query in task.queries)

@@ -1,0 +1,58 @@
+"""The command `autottt`: its subcommands, and nothing of what they do.
+
+Each subcommand loads what it needs when it runs, so that `autottt --help` is quick.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from autottt.cli.demo import demo
+from autottt.cli.exits import guarded
+from autottt.cli.fit import collect, fit, sweep
+from autottt.cli.pretrain import pretrain
+from autottt.cli.solve import solve
+from autottt.cli.strategies import strategies
+
+app = typer.Typer(
+    name="autottt",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            number = version("autottt")
+        except PackageNotFoundError:
+            number = "(run from a source tree, not installed)"
+        typer.echo(f"autottt {number}")
+        raise typer.Exit
+
+
+@app.callback()
+def autottt(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Answer few-shot tasks, and train on them first where that is worth its cost.
+
+    Exit codes: 0 answered (rightly or not), 1 failed, 2 the input cannot be used, 130 interrupted.
+    """
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="{levelname}: {message}", style="{"
+    )
+
+
+for command in (solve, demo, strategies, pretrain, collect, fit, sweep):
+    app.command()(guarded(command))

@@ -1,0 +1,223 @@
+"""`autottt solve`: answer tasks, for a human in colour or for a program as JSON."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from autottt.cli.exits import (
+    BAD_INPUT,
+    FAILED,
+    not_negative,
+    positive,
+    say_error,
+    valid_seed,
+)
+from autottt.errors import ContextLengthError, InputError, StrategyError
+from autottt.strategies.base import no_progress
+from autottt.types import Answer, Task
+
+if TYPE_CHECKING:
+    from autottt.cli.live import Reporter
+    from autottt.solver import Solver
+
+SOURCES = "A task: an ARC JSON file, a JSONL file, a directory, arc:ID or arc2:ID."
+
+
+@dataclass(frozen=True)
+class Options:
+    """How each task is to be solved."""
+
+    strategy: str | None = None
+    deadline: float | None = None
+    seed: int = 0
+    attempts: int = 2
+
+
+def solve(
+    task: Annotated[str, typer.Argument(help=SOURCES)],
+    strategy: Annotated[
+        str | None, typer.Option(help="Force a strategy; by default the controller chooses.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
+    ] = "embedded",
+    gate: Annotated[
+        Path | None, typer.Option(help="A fitted gate; by default the one of the model.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds by which each task is to be answered.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(help="What a second costs, in units of accuracy.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    attempts: Annotated[int, typer.Option(help="Candidates per query.")] = 2,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a task on stdout, and nothing else.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Solve the first N tasks of a source that holds several.")
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Solve every task of a source that holds several.")
+    ] = False,
+) -> None:
+    """Answer a task.
+
+    With --json, a source of several tasks (--all, --limit) gives one object a line; a task that
+    could not be answered gives {"task_id", "error"} and a non-zero exit code at the end.
+    """
+    positive("--deadline", deadline)
+    not_negative("--price", price)
+    positive("--attempts", attempts)
+    positive("--limit", limit)
+    valid_seed(seed)
+    if strategy is not None:
+        known_strategy(strategy)
+    tasks = choose_tasks(task, limit=limit, every=every)
+    options = Options(strategy, deadline, seed, attempts)
+    if as_json:
+        _solve_as_json(tasks, options, model=model, gate=gate, price=price)
+    else:
+        _solve_for_a_human(tasks, options, model=model, gate=gate, price=price)
+
+
+def known_strategy(name: str) -> None:
+    """Raises `UnknownNameError` before a model is loaded for nothing."""
+    from autottt.strategies.registry import get
+
+    get(name)
+
+
+def choose_tasks(source: str, *, limit: int | None = None, every: bool = False) -> list[Task]:
+    """The tasks of a source; several only if several were asked for."""
+    from autottt.adapters.tasks.files import load_tasks
+
+    tasks = load_tasks(source)
+    if len(tasks) > 1 and limit is None and not every:
+        raise InputError(
+            f"{source} holds {len(tasks)} tasks; name one of them, or add --limit N or --all"
+        )
+    return tasks[:limit]
+
+
+def _solve_as_json(
+    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
+) -> None:
+    from autottt.cli.record import answer_object, line
+
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer
+        solver = load_solver(model, gate=gate, price=price)
+
+        def answer(task: Task) -> None:
+            found = _run(solver, task, options)
+            typer.echo(line(answer_object(task, found)), file=out)
+
+        def failed(task: Task, error: Exception) -> None:
+            typer.echo(line({"task_id": task.id, "error": str(error)}), file=out)
+
+        code = _each(tasks, answer, failed)
+    if code:
+        raise typer.Exit(code)
+
+
+def _solve_for_a_human(
+    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
+) -> None:
+    console = Console()
+    solver = load_solver(model, gate=gate, price=price, console=console)
+    code = show_all(solver, tasks, options, console)
+    if code:
+        raise typer.Exit(code)
+
+
+def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: Console) -> int:
+    """Solve the tasks one by one, print each as it goes and a table of all; gives the exit code."""
+    from autottt.cli.show import results_table
+
+    results: list[tuple[Task, Answer]] = []
+    code = _each(
+        tasks,
+        lambda task: results.append((task, _show(solver, task, options, console))),
+        lambda task, error: None,
+    )
+    if len(tasks) > 1:
+        console.print(results_table(results))
+    return code
+
+
+def _show(solver: Solver, task: Task, options: Options, console: Console) -> Answer:
+    from autottt.cli.live import Bars, Reporter
+
+    with Bars(console) as bars:
+        reporter = Reporter(console, task, bars)
+        answer = _run(solver, task, options, reporter)
+    reporter.finish(answer)
+    return answer
+
+
+def _run(solver: Solver, task: Task, options: Options, reporter: Reporter | None = None) -> Answer:
+    from autottt.controller.state import no_listener
+
+    return solver.solve(
+        task,
+        strategy=options.strategy,
+        deadline=options.deadline,
+        seed=options.seed,
+        attempts=options.attempts,
+        progress=reporter.progress if reporter else no_progress,
+        on_event=reporter.event if reporter else no_listener,
+    )
+
+
+def _each(
+    tasks: Sequence[Task],
+    answer: Callable[[Task], None],
+    failed: Callable[[Task, Exception], None],
+) -> int:
+    """Answer every task; of several, one that fails is reported and the others go on."""
+    code = 0
+    for task in tasks:
+        try:
+            answer(task)
+        except (ContextLengthError, StrategyError) as error:
+            if len(tasks) == 1:
+                raise
+            say_error(error, place=task.id)
+            failed(task, error)
+            code = max(code, BAD_INPUT if isinstance(error, InputError) else FAILED)
+    return code
+
+
+def load_solver(
+    model: str,
+    *,
+    gate: Path | None = None,
+    price: float | None = None,
+    console: Console | None = None,
+) -> Solver:
+    """The solver with its model, while a terminal says that it is loading."""
+    _quiet_libraries(downloads=model != "embedded" and sys.stderr.isatty())
+    with console.status("loading the model") if console else contextlib.nullcontext():
+        from autottt.solver import Solver
+
+        return Solver(model, gate=gate, price=price)
+
+
+def _quiet_libraries(*, downloads: bool) -> None:
+    """Keep what only developers of transformers need off stderr, and progress bars of downloads
+    unless someone may be waiting for them."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    if not downloads:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

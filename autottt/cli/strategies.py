@@ -1,0 +1,25 @@
+"""`autottt strategies`: what can answer a task here, and what should but does not load."""
+
+from __future__ import annotations
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autottt.cli.exits import printable
+
+
+def strategies() -> None:
+    """List the strategies, those of plug-ins included."""
+    from autottt.strategies.registry import available, broken
+
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    for heading in ("name", "trains", "summary"):
+        table.add_column(heading)
+    for name, strategy in available().items():
+        trains = "yes" if strategy.trains else "no"
+        table.add_row(Text(name, style="cyan"), trains, Text(printable(strategy.summary)))
+    Console().print(table)
+    for name, reason in broken().items():
+        typer.echo(f"warning: the plug-in {name} does not load: {printable(reason)}", err=True)

@@ -1,0 +1,199 @@
+"""The state machine: probe -> assess -> decide -> (adapt -> assess -> decide)* -> answer -> record.
+
+Each node reads the state, does one thing and returns what changed. A node that dies is run again
+from its start on resume; an adaptation leaves the model as it was, so doing it twice does no harm.
+A strategy that fails is recorded with its reason, and the machine goes on without it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Literal
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+
+from autottt.controller.outcomes import ICL_VOTE
+from autottt.controller.policy import best_in_hand, decide
+from autottt.controller.probe import agreement, run_probe
+from autottt.controller.state import SolveContext, SolveState
+from autottt.errors import RestorationError, StrategyError
+from autottt.serialise import from_json, to_json
+from autottt.strategies.base import RunContext
+from autottt.strategies.icl import ICL
+from autottt.strategies.proposals import check_context
+from autottt.types import Answer, Attempt, Decision, Task
+
+Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
+STEP_LIMIT = 100  # nodes in one run; a dozen arms need less than half of it
+
+
+def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Machine:
+    """The compiled machine; with a checkpointer any node can be resumed after a crash."""
+    graph = StateGraph(SolveState, context_schema=SolveContext)
+    graph.add_node("probe", _probe)
+    graph.add_node("assess", _assess)
+    graph.add_node("decide", _decide)
+    graph.add_node("adapt", _adapt)
+    graph.add_node("answer", _answer)
+    graph.add_node("record", _record)
+    graph.add_edge(START, "probe")
+    graph.add_edge("probe", "assess")
+    graph.add_edge("assess", "decide")  # decide names its own successor
+    graph.add_edge("adapt", "assess")
+    graph.add_edge("answer", "record")
+    graph.add_edge("record", END)
+    return graph.compile(checkpointer=checkpointer)
+
+
+def _probe(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
+    context, task = runtime.context, _task(state)
+    check_context(task, context.model)
+    if state["forced"] is not None:
+        return SolveState(features={})
+    begin = time.perf_counter()
+    voter = context.strategies[ICL_VOTE]
+    assert isinstance(voter, ICL)
+    context.progress("probing", 0, 1)
+    probe = run_probe(task, _run_context(state, context), voter)
+    context.progress("probing", 1, 1)
+    context.listener("probe", {"features": probe.features})
+    context.listener("attempt", to_json(probe.attempt))
+    return SolveState(
+        features=probe.features,
+        attempts=[*state["attempts"], to_json(probe.attempt)],
+        spent=state["spent"] + time.perf_counter() - begin,
+    )
+
+
+def _assess(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
+    tried = _tried(state)
+    if state["forced"] is not None:
+        done = next((a for a in tried), "")
+        return SolveState(in_hand=done, confidence=tried.get(done, {}).get("vote_share", 0.0))
+    arm, probability = best_in_hand(runtime.context.gate, state["features"], tried)
+    return SolveState(in_hand=arm, confidence=probability)
+
+
+def _decide(
+    state: SolveState, runtime: Runtime[SolveContext]
+) -> Command[Literal["adapt", "answer"]]:
+    context = runtime.context
+    decision = _forced(state) if state["forced"] is not None else _choice(state, context)
+    context.listener("decision", to_json(decision))
+    tried = {a["strategy"] for a in state["attempts"]}
+    return Command(
+        update={"decisions": [*state["decisions"], to_json(decision)]},
+        goto="answer" if decision.chosen in tried else "adapt",
+    )
+
+
+def _choice(state: SolveState, context: SolveContext) -> Decision:
+    task = _task(state)
+    unavailable = dict(state["unavailable"])
+    for arm in context.arms:
+        reason = context.strategies[arm].unavailable(task, context.model)
+        if reason is not None:
+            unavailable[arm] = reason
+    left = None if context.deadline is None else max(0.0, context.deadline - time.monotonic())
+    return decide(
+        context.policy,
+        context.gate,
+        state["features"],
+        tried=_tried(state),
+        arms=context.arms,
+        unavailable=unavailable,
+        remaining_seconds=left,
+    )
+
+
+def _forced(state: SolveState) -> Decision:
+    chosen = state["forced"] or ""
+    tried = bool(state["attempts"])
+    return Decision(
+        chosen=chosen,
+        reason=f"{chosen} was asked for" + (" and has run" if tried else ""),
+        probability_right=state["confidence"],
+        gains={},
+        costs={},
+        utilities={},
+    )
+
+
+def _adapt(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
+    context, task = runtime.context, _task(state)
+    name = state["decisions"][-1]["chosen"]
+    begin = time.perf_counter()
+    attempt = _attempt(name, task, state, context)
+    seconds = time.perf_counter() - begin
+    context.listener("attempt", to_json(attempt))
+    changed = SolveState(
+        attempts=[*state["attempts"], to_json(attempt)], spent=state["spent"] + seconds
+    )
+    if attempt.error is not None:
+        changed["unavailable"] = {**state["unavailable"], name: attempt.error}
+    return changed
+
+
+def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) -> Attempt:
+    strategy = context.strategies[name]
+    begin = time.perf_counter()
+    try:
+        reason = strategy.unavailable(task, context.model)
+        if reason is not None:
+            raise StrategyError(f"{name} cannot run on this task: {reason}")
+        attempt = strategy.run(task, _run_context(state, context))
+    except (StrategyError, RestorationError) as error:
+        if state["forced"] is not None:
+            raise
+        seconds = time.perf_counter() - begin
+        return Attempt(name, (), seconds, 0, stop_reason="failed", error=str(error))
+    if state["attempts"]:
+        attempt.evidence.update(agreement(attempt, from_json(Attempt, state["attempts"][0])))
+    return attempt
+
+
+def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
+    context = runtime.context
+    attempts = tuple(from_json(Attempt, a) for a in state["attempts"])
+    chosen = next(a for a in attempts if a.strategy == state["in_hand"])
+    answer = Answer(
+        task_id=state["task"]["id"],
+        answers=chosen.candidates,
+        strategy=chosen.strategy,
+        decisions=tuple(from_json(Decision, d) for d in state["decisions"]),
+        attempts=attempts,
+        confidence=state["confidence"],
+        seconds=state["spent"],
+        tokens=sum(a.tokens for a in attempts),
+        restored=context.model.verify(),
+        seed=state["seed"],
+        warnings=context.warnings,
+    )
+    return SolveState(answer=to_json(answer))
+
+
+def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
+    runtime.context.listener("answer", state["answer"])
+    if runtime.context.log is not None:
+        line = json.dumps({"features": state["features"], **state["answer"]})
+        with runtime.context.log.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    return SolveState()
+
+
+def _task(state: SolveState) -> Task:
+    return from_json(Task, state["task"])
+
+
+def _tried(state: SolveState) -> dict[str, dict[str, float]]:
+    """The arms that gave an answer, with their evidence."""
+    return {a["strategy"]: a["evidence"] for a in state["attempts"] if a["error"] is None}
+
+
+def _run_context(state: SolveState, context: SolveContext) -> RunContext:
+    return RunContext(context.model, state["seed"], context.deadline, context.progress)

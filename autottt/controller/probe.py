@@ -1,0 +1,101 @@
+"""The probe: an ICL vote over views, leave-one-out scores of the demonstrations, and the features.
+
+What it costs is a vote (which is also the ICL answer) and one scoring batch. It trains nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from autottt.adapters.models.base import LanguageModel, TokenSequence
+from autottt.adapters.tasks.grid import completion, prompt
+from autottt.adapters.tasks.views import is_line
+from autottt.strategies.base import RunContext
+from autottt.strategies.icl import ICL
+from autottt.strategies.proposals import prompt_ids
+from autottt.types import Attempt, Grid, Task
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The vote as an attempt, and the features that the gate reads."""
+
+    attempt: Attempt
+    features: dict[str, float]
+
+
+def run_probe(task: Task, context: RunContext, voter: ICL) -> Probe:
+    """Vote, score the held-out demonstrations, and describe the task's shape."""
+    attempt = voter.run(task, context)
+    held_out = leave_one_out(task, context.model)
+    features = {**attempt.evidence, **held_out, **shape(task, context.model)}
+    return Probe(replace(attempt, held_out=held_out.get("loo_accuracy")), features)
+
+
+def leave_one_out(task: Task, model: LanguageModel) -> dict[str, float]:
+    """Each demonstration's output scored in the context of the others; empty for one demonstration.
+
+    `loo_accuracy` (0-1) share written exactly under greedy decoding; `loo_logp` (nats, <= 0) mean
+    over demonstrations of the mean token log-probability; `loo_worst` the lowest of them.
+    """
+    shown = task.demonstrations
+    if len(shown) < 2:
+        return {}
+    sequences = []
+    for place, example in enumerate(shown):
+        others = (*shown[:place], *shown[place + 1 :])
+        before = model.start() + model.encode(prompt(others, example.input))
+        answer = model.encode(completion(example.output))
+        mask = [False] * len(before) + [True] * len(answer)
+        sequences.append(TokenSequence(tuple(before + answer), tuple(mask)))
+    scores = model.score(sequences)
+    means = [sum(s.log_probabilities) / len(s.log_probabilities) for s in scores]
+    return {
+        "loo_accuracy": sum(s.exact for s in scores) / len(scores),
+        "loo_logp": sum(means) / len(means),
+        "loo_worst": min(means),
+    }
+
+
+def shape(task: Task, model: LanguageModel) -> dict[str, float]:
+    """What the task looks like, whatever the model thinks of it.
+
+    `demonstrations` and `prompt_tokens` (of the longest query's prompt) are counts; `is_line`,
+    `same_size` (every demonstration keeps its size), `new_size` (a query's size is no
+    demonstration's) and `new_colour` (a query has a colour no demonstration input has) are 0 or 1;
+    `changed_share` (0-1) is the mean share of cells that change where the size is kept, else 1.
+    """
+    shown = task.demonstrations
+    sizes = {(len(e.input), len(e.input[0])) for e in shown}
+    colours = {c for e in shown for row in e.input for c in row}
+    return {
+        "demonstrations": float(len(shown)),
+        "prompt_tokens": float(
+            max(len(prompt_ids(task, q, model)) for q in range(len(task.queries)))
+        ),
+        "is_line": float(is_line(task)),
+        "same_size": float(all(_same_size(e.input, e.output) for e in shown)),
+        "new_size": float(any((len(q), len(q[0])) not in sizes for q in task.queries)),
+        "new_colour": float(any(c not in colours for q in task.queries for row in q for c in row)),
+        "changed_share": sum(_changed(e.input, e.output) for e in shown) / len(shown),
+    }
+
+
+def _same_size(a: Grid, b: Grid) -> bool:
+    return len(a) == len(b) and len(a[0]) == len(b[0])
+
+
+def _changed(a: Grid, b: Grid) -> float:
+    if not _same_size(a, b):
+        return 1.0
+    cells = [
+        x != y for row, other in zip(a, b, strict=True) for x, y in zip(row, other, strict=True)
+    ]
+    return sum(cells) / len(cells)
+
+
+def agreement(attempt: Attempt, probe: Attempt) -> dict[str, float]:
+    """`agrees_with_icl` (0-1): the share of queries on which an attempt's winner is the probe's."""
+    pairs = list(zip(attempt.candidates, probe.candidates, strict=True))
+    same = [bool(a) and bool(b) and a[0].output == b[0].output for a, b in pairs]
+    return {"agrees_with_icl": sum(same) / len(same)}

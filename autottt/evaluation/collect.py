@@ -1,0 +1,133 @@
+"""Outcomes: every strategy run once on a task, and logged with the features of the probe.
+
+`collect` draws generated tasks (the gate is fitted to these), `sweep` takes tasks from files (for
+reports). Both write the format of `controller.outcomes` and skip what the log holds already, so a
+run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from autottt.adapters.models.base import LanguageModel
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.controller.outcomes import (
+    ICL_VOTE,
+    ArmOutcome,
+    Outcome,
+    append_outcome,
+    read_outcomes,
+)
+from autottt.controller.probe import agreement, run_probe
+from autottt.errors import AutotttError, TaskError
+from autottt.pretraining.sampling import draw_task
+from autottt.strategies.base import Progress, RunContext, no_progress
+from autottt.strategies.icl import ICL
+from autottt.strategies.registry import available
+from autottt.types import Attempt, Task
+
+log = logging.getLogger(__name__)
+FIRST_SEED = 2_000_000  # apart from the tasks of pretraining and of its validation
+DEMONSTRATIONS = (3, 4)
+
+
+def collect(
+    out: Path,
+    *,
+    model: str = "embedded",
+    families: Sequence[str],
+    tasks_per_family: int,
+    seed: int = 0,
+    max_cells: int = 900,
+    progress: Progress = no_progress,
+) -> int:
+    """Log every strategy on generated tasks; returns how many outcomes the log then holds."""
+    tasks: list[tuple[str, Task]] = []
+    for place in range(tasks_per_family):
+        for name in families:
+            number = FIRST_SEED + 1000 * seed + place
+            shown = DEMONSTRATIONS[number % len(DEMONSTRATIONS)]
+            try:
+                task = draw_task(name, number, demonstrations=shown, max_cells=max_cells)
+            except ValueError as error:
+                log.warning("%s", error)
+                continue
+            tasks.append((name, task))
+    return measure_all(tasks, out, HuggingFaceModel(model), list(available()), seed, progress)
+
+
+def sweep(
+    tasks: Sequence[Task],
+    out: Path,
+    *,
+    model: str = "embedded",
+    strategies: Sequence[str],
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> int:
+    """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids."""
+    grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
+    return measure_all(grouped, out, HuggingFaceModel(model), strategies, seed, progress)
+
+
+def measure_all(
+    tasks: Iterable[tuple[str, Task]],
+    out: Path,
+    model: LanguageModel,
+    strategies: Sequence[str],
+    seed: int,
+    progress: Progress = no_progress,
+) -> int:
+    """`measure` each task that the log does not hold yet."""
+    done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
+    todo = [(g, t) for g, t in tasks if (t.id, model.fingerprint, seed) not in done]
+    for place, (group, task) in enumerate(todo):
+        progress("measuring", place, len(todo))
+        try:
+            append_outcome(out, measure(task, group, model, strategies, seed))
+        except AutotttError as error:
+            log.warning("task %s was left out: %s", task.id, error)
+    progress("measuring", len(todo), len(todo))
+    return len(read_outcomes(out)) if out.exists() else 0
+
+
+def measure(
+    task: Task, group: str, model: LanguageModel, strategies: Sequence[str], seed: int
+) -> Outcome:
+    """Run the probe and every other strategy on one task; raises `TaskError` without targets."""
+    if task.targets is None:
+        raise TaskError(f"task {task.id!r} has no targets, so nothing can be judged right")
+    context = RunContext(model, seed)
+    found = available()
+    voter = found[ICL_VOTE]
+    assert isinstance(voter, ICL)
+    probe = run_probe(task, context, voter)
+    arms = {ICL_VOTE: _judge(probe.attempt, task, None)}
+    for name in strategies:
+        if name != ICL_VOTE:
+            arms[name] = _run(name, task, context, probe.attempt)
+    return Outcome(task.id, group, model.fingerprint, seed, probe.features, arms)
+
+
+def _run(name: str, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:
+    strategy = available()[name]
+    try:
+        return _judge(strategy.run(task, context), task, probe)
+    except AutotttError as error:
+        return ArmOutcome(False, 0.0, 0, {}, error=str(error))
+
+
+def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
+    evidence = dict(attempt.evidence)
+    if probe is not None:
+        evidence.update(agreement(attempt, probe))
+    return ArmOutcome(is_right(attempt, task), attempt.seconds, attempt.tokens, evidence)
+
+
+def is_right(attempt: Attempt, task: Task) -> bool:
+    """Whether the first candidate of every query is its target."""
+    assert task.targets is not None
+    answers = zip(attempt.candidates, task.targets, strict=True)
+    return all(bool(found) and found[0].output == target for found, target in answers)

@@ -1,0 +1,36 @@
+"""Turning a checkpoint into an ordinary Hugging Face model folder: bf16 safetensors and tokenizer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from autottt.adapters.models.byte_level import build_byte_tokenizer
+from autottt.errors import InputError
+from autottt.pretraining.train import CHECKPOINT, new_model, read_state
+
+
+def release(out: Path, target: Path) -> Path:
+    """Write the checkpoint in `out` as a model folder `target`, with its training log beside it.
+
+    Raises `InputError` where `out` holds no checkpoint.
+    """
+    path = out / CHECKPOINT
+    if not path.exists():
+        raise InputError(f"{out} holds no checkpoint; run `autottt pretrain --out {out}` first")
+    recipe, record = read_state(path)
+    model = new_model(recipe)
+    tensors = load_file(path)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model/{name}"])
+    model.config.use_cache = True
+    model.to(torch.bfloat16).save_pretrained(target)
+    build_byte_tokenizer(recipe.context).save_pretrained(target)
+    log = {"recipe": asdict(recipe), "log": asdict(record)}
+    (target / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")
+    return target

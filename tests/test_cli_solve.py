@@ -1,0 +1,134 @@
+"""`autottt solve` as a process on real files with the model that is shipped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import autottt
+
+ROOT = Path(autottt.__file__).parents[1]
+SWAP = {
+    "train": [
+        {"input": [[1, 2, 3]], "output": [[3, 2, 1]]},
+        {"input": [[4, 0, 5]], "output": [[5, 0, 4]]},
+        {"input": [[6, 6, 7]], "output": [[7, 6, 6]]},
+    ],
+    "test": [{"input": [[8, 1, 2]], "output": [[2, 1, 8]]}, {"input": [[5, 9, 3]]}],
+}
+FIELDS = {
+    "task_id",
+    "answers",
+    "confidence",
+    "correct",
+    "strategy",
+    "decisions",
+    "attempts",
+    "seconds",
+    "tokens",
+    "restored",
+    "seed",
+    "warnings",
+}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "autottt", *arguments]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments), env=ENVIRONMENT, capture_output=True, text=True, timeout=280
+    )
+
+
+@pytest.fixture
+def swap(tmp_path: Path) -> str:
+    """A small task of two queries in a file."""
+    path = tmp_path / "swap.json"
+    path.write_text(json.dumps(SWAP), encoding="utf-8")
+    return str(path)
+
+
+def solved(*arguments: str) -> dict[str, Any]:
+    done = run("solve", *arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 1
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert set(found) == FIELDS
+    return found
+
+
+def test_the_controller_answers_a_file(swap: str) -> None:
+    """In auto mode the object has every field, an answer per query, and proof of restoration."""
+    found = solved(swap, "--deadline", "60", "--attempts", "3")
+    assert found["task_id"] == "swap"
+    assert len(found["answers"]) == 2
+    for candidates in found["answers"]:
+        assert 1 <= len(candidates) <= 3
+        chances = [candidate["probability"] for candidate in candidates]
+        assert chances == sorted(chances, reverse=True)
+        assert 0 <= sum(chances) <= 1 + 1e-9
+    assert found["decisions"]
+    assert found["decisions"][-1]["reason"]
+    assert found["strategy"] in {attempt["strategy"] for attempt in found["attempts"]}
+    assert 0 <= found["confidence"] <= 1
+    assert 0 < found["seconds"] < 120
+    assert found["tokens"] > 0
+    assert found["restored"] is True
+    assert found["correct"] is None  # the second query has no known output
+
+
+def test_the_same_seed_gives_the_same_answer(swap: str) -> None:
+    """Two runs with one seed differ in nothing but their seconds."""
+    first, second = (solved(swap, "--strategy", "ttt", "--seed", "3") for _ in range(2))
+    for same in ("answers", "confidence", "strategy", "tokens", "seed", "restored"):
+        assert first[same] == second[same]
+    assert first["seed"] == 3
+    assert first["strategy"] == "ttt"
+
+
+def test_a_real_task_is_shown_to_a_human() -> None:
+    """A task of ARC-AGI prints its grids, a decision, the cost, the proof and the verdict."""
+    done = run("solve", "arc:25d8a9c8", "--strategy", "icl-vote")
+    assert done.returncode == 0, done.stderr
+    assert "25d8a9c8" in done.stdout
+    for expected in ("1 3x3", "4 4 4", "query 3x3", "decision 1: icl-vote", "model restored: "):
+        assert expected in done.stdout
+    assert ("✓ right" in done.stdout) != ("✗ wrong" in done.stdout)
+    assert "Loading weights" not in done.stderr
+
+
+def test_the_strategies_are_listed() -> None:
+    """The list has the shipped strategies and says which of them train."""
+    done = run("strategies")
+    assert done.returncode == 0
+    rows = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if line.strip()}
+    assert rows["icl"] == rows["icl-vote"] == "no"
+    assert rows["ttt"] == "yes"
+
+
+def test_an_interrupt_while_training_ends_with_130(swap: str) -> None:
+    """Ctrl-C after the demonstrations were shown leaves one line and no traceback."""
+    process = subprocess.Popen(
+        command("solve", swap, "--strategy", "ttt"),
+        env=ENVIRONMENT | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the task is shown when work on it begins
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in errors
