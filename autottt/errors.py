@@ -35,8 +35,8 @@ class ContextLengthError(InputError):
 
     def __init__(self, needed: int, available: int) -> None:
         super().__init__(
-            f"the prompt and its answer need {needed} tokens but the model's context is {available}; "
-            "give fewer or smaller demonstrations, or a model with a longer context"
+            f"the prompt and its answer need {needed} tokens but the model's context is "
+            f"{available}; give fewer or smaller demonstrations, or a model with a longer context"
         )
         self.needed = needed
         self.available = available

@@ -11,17 +11,19 @@ T = TypeVar("T")
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
 def to_json(value: object) -> dict[str, Any]:
     """A dataclass of `autottt.types` as dicts, lists, strings, numbers, booleans and None."""
-    plain: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    kind: Any = type(value)
+    plain: dict[str, Any] = _adapter(kind).dump_python(value, mode="json")
     return plain
 
 
 def from_json(kind: type[T], plain: dict[str, Any]) -> T:
     """The inverse of `to_json`; raises pydantic's `ValidationError` on a wrong shape."""
-    value: T = _adapter(kind).validate_python(plain)
+    hashable: Any = kind
+    value: T = _adapter(hashable).validate_python(plain)
     return value

@@ -1,4 +1,4 @@
-"""The values that pass between the steps: grids, demonstrations, tasks, attempts, decisions, answers.
+"""The values that pass between the steps, from task to answer.
 
 Everything here is frozen and plain, so that it can be hashed, compared and turned into JSON. The
 module knows nothing of models, prompts or files; a `Task` from outside is validated where it

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from autottt.adapters.models.huggingface import HuggingFaceModel
 
 # the same examples in every run, and no time limit of their own: a failure can be repeated
 settings.register_profile(
@@ -23,3 +27,43 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"there is no real data at {path}")
     return path
+
+
+@pytest.fixture(scope="session")
+def embedded() -> HuggingFaceModel:
+    """The embedded model as shipped; tests leave it as it was."""
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+
+    return HuggingFaceModel("embedded")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of a few thousand random weights, on disk like any other model."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from autottt.adapters.models.byte_level import VOCABULARY, build_byte_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-model")
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=512,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    build_byte_tokenizer(512).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny_model(tiny_model_folder: Path) -> HuggingFaceModel:
+    """A freshly loaded tiny model."""
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+
+    return HuggingFaceModel(str(tiny_model_folder))

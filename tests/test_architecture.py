@@ -23,13 +23,15 @@ BASE = {"types", "errors"}
 ALLOWED = {
     "errors": set[str](),
     "types": {"errors"},
+    "serialise": BASE,
     "adapters": BASE,
     "strategies": BASE | {"adapters"},
-    "controller": BASE | {"adapters", "strategies"},
-    "solver": BASE | {"adapters", "strategies", "controller"},
-    "evaluation": BASE | {"adapters", "strategies", "controller", "solver"},
+    "controller": BASE | {"serialise", "adapters", "strategies"},
+    "solver": BASE | {"serialise", "adapters", "strategies", "controller"},
+    "evaluation": BASE | {"adapters", "strategies", "controller", "solver", "pretraining"},
     "pretraining": BASE | {"adapters"},
-    "cli": BASE | {"adapters", "strategies", "controller", "solver", "evaluation", "pretraining"},
+    "cli": BASE
+    | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"},
     "__main__": {"cli"},
 }
 

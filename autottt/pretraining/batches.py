@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Batch:
-    """`ids` (B, T) padded with PAD, and `targets` (B, T): the next token where there is loss, else -100."""
+    """`ids` (B, T) padded with PAD; `targets` (B, T): the next token, or -100 without loss."""
 
     ids: NDArray[np.int64]
     targets: NDArray[np.int64]
@@ -52,7 +52,7 @@ def _lines(cells: Cells) -> NDArray[np.int64]:
 
 
 def draw_row(names: Sequence[str], length: int, rng: Rng) -> Row:
-    """One task's pairs up to `length` tokens: the fullest of a few tries, at least MIN_PAIRS pairs."""
+    """One task's pairs up to `length` tokens, the fullest of a few tries."""
     best: Row | None = None
     while True:
         for _ in range(6):

@@ -1,4 +1,4 @@
-"""Turning a checkpoint into an ordinary Hugging Face model folder: bf16 safetensors and tokenizer."""
+"""Turning a checkpoint into a Hugging Face model folder: bf16 safetensors and tokenizer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ def release(out: Path, target: Path) -> Path:
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model/{name}"])
     model.config.use_cache = True
-    model.to(torch.bfloat16).save_pretrained(target)
+    model.to(torch.bfloat16)  # type: ignore[arg-type]
+    model.save_pretrained(target)
     build_byte_tokenizer(recipe.context).save_pretrained(target)
     log = {"recipe": asdict(recipe), "log": asdict(record)}
     (target / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")

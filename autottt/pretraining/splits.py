@@ -1,4 +1,4 @@
-"""Which families serve what. The lists are fixed: a new family joins pretraining unless it is named here.
+"""Which families serve what. A new family joins pretraining unless it is named here.
 
 - pretraining: what the embedded model learns from;
 - calibration: never in pretraining, tasks of them (beside fresh tasks of pretraining families) fit

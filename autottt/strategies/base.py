@@ -38,9 +38,14 @@ class RunContext:
 class Strategy(Protocol):
     """A way to answer a task. `trains` says whether it attaches a LoRA."""
 
-    name: str
-    summary: str
-    trains: bool
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def trains(self) -> bool: ...
 
     def unavailable(self, task: Task, model: LanguageModel) -> str | None:
         """Why the strategy cannot run on this task with this model, or None."""

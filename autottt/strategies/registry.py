@@ -57,7 +57,7 @@ def _plugins() -> tuple[dict[str, Strategy], dict[str, str]]:
             if strategy.name in _registered:
                 raise ValueError(f"its name {strategy.name!r} is taken")
             loaded[strategy.name] = strategy
-        except Exception as error:  # whatever a stranger's plug-in raises is its reason
+        except Exception as error:  # noqa: BLE001 - whatever a plug-in raises is its reason
             failed[point.name] = f"{type(error).__name__}: {error}"
             log.warning("strategy plug-in %s is unavailable: %s", point.name, error)
     return loaded, failed

@@ -98,7 +98,7 @@ class TTT:
 def demonstration_sequence(
     demonstrations: Sequence[Example], model: LanguageModel
 ) -> TokenSequence:
-    """The demonstrations as one sequence, every output a target; cut to those that fit the context."""
+    """The demonstrations as one sequence, every output a target, cut to what the context holds."""
     ids, is_target = model.start(), [False] * len(model.start())
     parts = prompt_parts(demonstrations, demonstrations[0].input)[:-1]
     for source, output in zip(parts[::2], parts[1::2], strict=True):

@@ -39,7 +39,7 @@ class TokenSequence:
 
 @dataclass(frozen=True)
 class Score:
-    """Teacher-forced result: log-probability (nats) of each target token, and whether all are greedy."""
+    """Log-probability (nats) of each target token, and whether each is the most likely one."""
 
     log_probabilities: tuple[float, ...]
     exact: bool
@@ -97,9 +97,16 @@ class Session(Protocol):
 class LanguageModel(Protocol):
     """A causal language model."""
 
-    name: str
-    context: int  # tokens of prompt and completion together
-    fingerprint: str  # of the weights as loaded
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def context(self) -> int:
+        """Tokens of prompt and completion together."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the weights as loaded."""
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text, without special tokens."""

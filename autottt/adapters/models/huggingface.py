@@ -133,7 +133,8 @@ class HuggingFaceModel:
             module = AutoModelForCausalLM.from_pretrained(
                 self._source, dtype="auto", use_safetensors=True, trust_remote_code=False
             )
-        return module.to(self.device).eval()
+        module.to(self.device)  # type: ignore[arg-type]
+        return module.eval()
 
 
 class _GreedyLoop:

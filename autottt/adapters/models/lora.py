@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ class LoraSession:
                         f"the training loss is {value} at step {step}; lower the learning rate "
                         f"({settings.learning_rate:g})"
                     )
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 nn.utils.clip_grad_norm_(parameters, settings.clip)
                 optimizer.step()
                 optimizer.zero_grad()
@@ -125,7 +126,10 @@ class LoraSession:
             task_type="CAUSAL_LM",
         )
         torch.manual_seed(self._seed)
-        self._peft = get_peft_model(self._owner.module, config)
+        with warnings.catch_warnings():
+            # peft 0.21 asks transformers 5 for an attribute by its old name
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+            self._peft = get_peft_model(self._owner.module, config)
         self._peft.eval()
 
     def _leave(self) -> None:

@@ -69,7 +69,7 @@ def colours(rng: Rng, n: int) -> list[int]:
 
 
 def lengths(rng: Rng, low: int = 8, high: int = 32) -> Callable[[], int]:
-    """Line lengths for the pairs of one task: one length for all in most tasks, varied in the rest."""
+    """Line lengths for the pairs of one task: one for all in most tasks, varied in the rest."""
     base = between(rng, low, high)
     if chance(rng, 0.7):
         return lambda: base

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -41,7 +42,9 @@ def assert_untouched(model: HuggingFaceModel, before: Snapshot) -> None:
     assert model.verify()
 
 
-def test_success_changes_predictions_inside_and_nothing_outside(tiny_model: HuggingFaceModel) -> None:
+def test_success_changes_predictions_inside_and_nothing_outside(
+    tiny_model: HuggingFaceModel,
+) -> None:
     """Inside the session the model has learnt; outside it is bit for bit what it was."""
     before = Snapshot.take(tiny_model.module)
     asked = batch(0)[:1]
@@ -75,7 +78,7 @@ def test_a_loss_that_is_not_finite_is_a_typed_error(
     before = Snapshot.take(tiny_model.module)
     real, calls = torch.nn.functional.cross_entropy, []
 
-    def poisoned(*args: torch.Tensor) -> torch.Tensor:
+    def poisoned(*args: Any) -> Any:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) == 3 else 1.0)
 

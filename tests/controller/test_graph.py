@@ -1,0 +1,164 @@
+"""The state machine: routes, failures, resumption, and what it must not let through."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from autottt.adapters.models.base import TrainSettings
+from autottt.adapters.models.fake import FakeModel
+from autottt.controller.graph import build_graph
+from autottt.controller.policy import Policy
+from autottt.controller.state import SolveContext, first_state
+from autottt.errors import ContextLengthError, StrategyError
+from autottt.serialise import from_json
+from autottt.strategies.base import Strategy
+from autottt.strategies.icl import ICL
+from autottt.strategies.ttt import TTT
+from autottt.types import JSON, Answer, Grid, Task
+
+
+def mirror(grid: Grid) -> Grid:
+    """The rule of the task."""
+    return tuple(row[::-1] for row in grid)
+
+
+def wrong(grid: Grid) -> Grid:
+    """A model that has not understood: every cell becomes 9, whatever the view."""
+    return tuple(tuple(9 for _ in row) for row in grid)
+
+
+LINES = [[[1, 2, 0, 3]], [[4, 0, 0, 5]], [[6, 7, 8, 0]]]
+TASK = Task.from_examples([(x, [x[0][::-1]]) for x in LINES], [[9, 1, 0, 0]], target=[[0, 0, 1, 9]])
+STRATEGIES: Mapping[str, Strategy] = {
+    "icl-vote": ICL(),
+    "ttt": TTT(training=TrainSettings(steps=3)),
+}
+
+
+def context(model: FakeModel, **changes: Any) -> SolveContext:
+    """A context without a gate: the default policy decides."""
+    return SolveContext(model, STRATEGIES, Policy(), **changes)
+
+
+def solve(model: FakeModel, *, forced: str | None = None, **changes: Any) -> Answer:
+    """Run the machine once, with a strict checkpointer so that state must be plain."""
+    graph = build_graph(InMemorySaver())
+    done = graph.invoke(
+        first_state(TASK, forced=forced),
+        context=context(model, **changes),
+        config={"configurable": {"thread_id": "1"}},
+    )
+    return from_json(Answer, done["answer"])
+
+
+def test_an_easy_task_stays_with_icl() -> None:
+    """Where ICL is right on every held-out demonstration nothing is trained."""
+    answer = solve(FakeModel(before=mirror, after=wrong))
+    assert answer.strategy == "icl-vote"
+    assert [a.strategy for a in answer.attempts] == ["icl-vote"]
+    assert answer.answers[0][0].output == ((0, 0, 1, 9),)
+    assert answer.restored
+
+
+def test_a_hard_task_is_trained_on() -> None:
+    """Where ICL fails on the held-out demonstrations TTT runs, and its answer is given."""
+    answer = solve(FakeModel(before=wrong, after=mirror))
+    assert answer.strategy == "ttt"
+    assert [d.chosen for d in answer.decisions] == ["ttt", "ttt"]
+    assert answer.answers[0][0].output == ((0, 0, 1, 9),)
+    assert answer.restored
+
+
+def test_a_strategy_asked_for_is_run_alone() -> None:
+    """A forced strategy skips the probe."""
+    answer = solve(FakeModel(before=mirror, after=mirror), forced="ttt")
+    assert [a.strategy for a in answer.attempts] == ["ttt"]
+    assert "asked for" in answer.decisions[0].reason
+
+
+def test_a_failed_attempt_is_recorded_and_icl_answers() -> None:
+    """Divergence in TTT costs nothing but time: the earlier answer is given, with the reason."""
+    model = FakeModel(before=wrong, after=mirror, fail_at=1, failure=StrategyError)
+    answer = solve(model)
+    assert answer.strategy == "icl-vote"
+    assert answer.attempts[1].error == "injected at step 1"
+    assert "injected" in answer.decisions[-1].reason
+    assert model.verify()
+
+
+def test_a_forced_strategy_that_fails_is_an_error() -> None:
+    """There is nothing to fall back to when one strategy was asked for."""
+    model = FakeModel(before=wrong, after=mirror, fail_at=0, failure=StrategyError)
+    with pytest.raises(StrategyError, match="injected"):
+        solve(model, forced="ttt")
+
+
+def test_a_task_over_the_context_is_refused_before_any_forward() -> None:
+    """The typed error names both lengths."""
+    with pytest.raises(ContextLengthError, match="context is 30"):
+        solve(FakeModel(mirror, mirror, context=30))
+
+
+def test_the_target_never_enters_the_machine() -> None:
+    """What is right is cut off before the state is built."""
+    assert first_state(TASK)["task"]["targets"] is None
+
+
+@pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
+def test_a_machine_that_died_goes_on_from_its_checkpoint(
+    tmp_path: Path, failure: type[BaseException]
+) -> None:
+    """A crash in the middle of TTT is resumed from SQLite without probing again."""
+    heard: list[str] = []
+
+    def listen(kind: str, payload: JSON) -> None:
+        heard.append(kind)
+
+    config: Any = {"configurable": {"thread_id": "one"}}
+    database = tmp_path / "checkpoints.sqlite"
+    dying = FakeModel(before=wrong, after=mirror, fail_at=2, failure=failure)
+    with sqlite3.connect(database, check_same_thread=False) as connection:
+        graph = build_graph(SqliteSaver(connection))
+        with pytest.raises(failure):
+            graph.invoke(first_state(TASK), context=context(dying, listener=listen), config=config)
+    assert dying.verify()
+    with sqlite3.connect(database, check_same_thread=False) as connection:
+        graph = build_graph(SqliteSaver(connection))
+        healthy = context(FakeModel(before=wrong, after=mirror), listener=listen)
+        done = graph.invoke(None, context=healthy, config=config)
+    connection.close()
+    assert heard.count("probe") == 1
+    assert done["answer"]["strategy"] == "ttt"
+    assert done["answer"]["answers"][0][0]["output"] == [[0, 0, 1, 9]]
+
+
+def test_the_trace_is_appended_to_the_log(tmp_path: Path) -> None:
+    """Every answer leaves one JSON line where a log is kept."""
+    log = tmp_path / "trace.jsonl"
+    for _ in range(2):
+        solve(FakeModel(before=mirror, after=mirror), log=log)
+    lines = log.read_text().splitlines()
+    assert len(lines) == 2
+    assert all('"strategy": "icl-vote"' in line for line in lines)
+
+
+def test_the_machine_is_drawn_as_designed() -> None:
+    """The edges are those of the documentation, the loop included."""
+    edges = {(e.source, e.target) for e in build_graph().get_graph().edges}
+    assert edges == {
+        ("__start__", "probe"),
+        ("probe", "assess"),
+        ("assess", "decide"),
+        ("decide", "adapt"),
+        ("decide", "answer"),
+        ("adapt", "assess"),
+        ("answer", "record"),
+        ("record", "__end__"),
+    }

@@ -1,0 +1,80 @@
+"""Outcome logs of every strategy: resumable, honest about failures, and without leaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autottt.adapters.models.fake import FakeModel
+from autottt.controller.outcomes import read_outcomes
+from autottt.errors import TaskError
+from autottt.evaluation.collect import FIRST_SEED, measure, measure_all
+from autottt.pretraining import train, validation
+from autottt.types import Grid, Task
+
+
+def mirror(grid: Grid) -> Grid:
+    """The rule of the tasks."""
+    return tuple(row[::-1] for row in grid)
+
+
+def wrong(grid: Grid) -> Grid:
+    """Never right."""
+    return tuple(tuple(9 for _ in row) for row in grid)
+
+
+LINES = [[[1, 2, 0, 3]], [[4, 0, 0, 5]], [[6, 7, 8, 0]]]
+
+
+def task(name: str) -> Task:
+    """A mirror task of that id."""
+    examples = [(x, [x[0][::-1]]) for x in LINES]
+    return Task.from_examples(examples, [[9, 1, 0, 0]], id=name, target=[[0, 0, 1, 9]])
+
+
+def test_every_arm_is_judged_against_the_target() -> None:
+    """A model that learns only by training is wrong under ICL and right under TTT."""
+    model = FakeModel(before=wrong, after=mirror)
+    outcome = measure(task("a"), "mirror", model, ["icl", "icl-vote", "ttt"], seed=0)
+    assert {name: arm.right for name, arm in outcome.arms.items()} == {
+        "icl": False,
+        "icl-vote": False,
+        "ttt": True,
+    }
+    assert outcome.features["loo_accuracy"] == 0.0
+    assert outcome.arms["ttt"].evidence["agrees_with_icl"] == 0.0
+
+
+def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Tasks in the log are not run again."""
+    model, log = FakeModel(before=mirror, after=mirror), tmp_path / "log.jsonl"
+    assert measure_all([("g", task("a"))], log, model, ["icl"], 0) == 1
+    before = log.read_bytes()
+    assert measure_all([("g", task("a")), ("g", task("b"))], log, model, ["icl"], 0) == 2
+    assert log.read_bytes().startswith(before)
+    assert [o.task_id for o in read_outcomes(log)] == ["a", "b"]
+
+
+def test_a_failed_arm_is_logged_with_its_reason() -> None:
+    """An arm that cannot run counts as wrong and says why."""
+    single = Task.from_examples([([[1]], [[1]])], [[2]], target=[[2]])
+    model = FakeModel(before=mirror, after=mirror, context=60)
+    from autottt.errors import StrategyError
+
+    model.fail_at, model.failure = 0, StrategyError
+    outcome = measure(single, "g", model, ["ttt"], seed=0)
+    assert not outcome.arms["ttt"].right
+    assert "injected" in (outcome.arms["ttt"].error or "")
+
+
+def test_a_task_without_targets_cannot_be_measured() -> None:
+    """Nothing is judged by guess."""
+    blind = Task.from_examples([([[1]], [[1]])], [[2]])
+    with pytest.raises(TaskError, match="no targets"):
+        measure(blind, "g", FakeModel(mirror, mirror), ["icl"], seed=0)
+
+
+def test_the_seeds_of_the_splits_are_apart() -> None:
+    """Tasks for the gate are drawn from other seeds than the validation of the pretraining."""
+    assert FIRST_SEED > validation.FIRST_SEED + 100_000 > train.Recipe().steps

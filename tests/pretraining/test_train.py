@@ -1,0 +1,90 @@
+"""The recipe learns, resumes to the step, and releases an ordinary model folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.errors import InputError
+from autottt.pretraining.release import release
+from autottt.pretraining.train import CHECKPOINT, Recipe, pretrain, read_state
+
+RECIPE = Recipe(
+    hidden=32,
+    layers=1,
+    heads=1,
+    intermediate=64,
+    context=256,
+    steps=12,
+    tokens=1024,
+    warm_up=2,
+    compile=False,
+    row_lengths=(256,),
+    row_weights=(1.0,),
+    short_steps=0,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validation set is for real runs; here it would take longer than the training."""
+    monkeypatch.setattr("autottt.pretraining.train.Validation.run", lambda self, model: {})
+
+
+class Killed(BaseException):
+    """Stands for a kill between two steps."""
+
+
+def test_a_killed_run_ends_where_an_unbroken_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a kill at step 6 the resumed run has the weights of a run that was never broken."""
+    whole = pretrain(RECIPE, tmp_path / "whole", save_every=4)
+    from autottt.pretraining import train
+
+    save, saves = train._save, []
+
+    def dying(*args: object) -> None:
+        save(*args)  # type: ignore[arg-type]
+        saves.append(1)
+        if len(saves) == 2:
+            raise Killed
+
+    monkeypatch.setattr(train, "_save", dying)
+    with pytest.raises(Killed):
+        pretrain(RECIPE, tmp_path / "broken", save_every=4)
+    assert read_state(tmp_path / "broken" / CHECKPOINT)[1].step == 8
+    resumed = pretrain(RECIPE, tmp_path / "broken", save_every=4)
+    assert (resumed.step, resumed.tokens) == (whole.step, whole.tokens)
+    weights = [load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "broken")]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_release_is_loaded_by_name_like_any_model(tmp_path: Path) -> None:
+    """The released folder holds bf16 weights, a tokenizer and the log, and it writes text."""
+    pretrain(RECIPE, tmp_path / "run", save_every=12)
+    folder = release(tmp_path / "run", tmp_path / "model")
+    model = HuggingFaceModel(str(folder))
+    assert next(model.module.parameters()).dtype == torch.bfloat16
+    assert model.context == 256
+    assert model.generate([model.encode("1\n>1\n\n2\n>")], max_new_tokens=3, stop="\n\n")
+    assert (folder / "training_log.json").exists()
+
+
+def test_without_a_checkpoint_there_is_nothing_to_release(tmp_path: Path) -> None:
+    """The error says what to run first."""
+    with pytest.raises(InputError, match="autottt pretrain"):
+        release(tmp_path, tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("step", "share"), [(0, 0.5), (1, 1.0), (6, 1.0), (11, 1 / 4.2), (12, 0.0)]
+)
+def test_the_rate_warms_up_stays_and_decays(step: int, share: float) -> None:
+    """Two steps of warm-up, a flat stretch, and a linear decay over the last 35 %."""
+    assert RECIPE.rate(step) == pytest.approx(share)
