@@ -16,6 +16,7 @@ from autottt.cli.demo import demo
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, fit, sweep
 from autottt.cli.pretrain import pretrain
+from autottt.cli.report import report
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
 
@@ -54,5 +55,5 @@ def autottt(
     )
 
 
-for command in (solve, demo, strategies, pretrain, collect, fit, sweep):
+for command in (solve, demo, strategies, pretrain, collect, fit, sweep, report):
     app.command()(guarded(command))

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from autottt.adapters.models.byte_level import build_byte_tokenizer
 from autottt.errors import InputError
+from autottt.pretraining.card import model_card
 from autottt.pretraining.train import CHECKPOINT, new_model, read_state
 
 
@@ -34,4 +35,5 @@ def release(out: Path, target: Path) -> Path:
     build_byte_tokenizer(recipe.context).save_pretrained(target)
     log = {"recipe": asdict(recipe), "log": asdict(record)}
     (target / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")
+    (target / "README.md").write_text(model_card(recipe, record))
     return target

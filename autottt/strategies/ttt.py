@@ -30,7 +30,7 @@ from autottt.strategies.proposals import fits, propose
 from autottt.strategies.vote import evidence, rank_all
 from autottt.types import Attempt, Example, Task
 
-STEP_TOKENS = 4096  # about how many tokens one optimizer step reads
+STEP_TOKENS = 2048  # about how many tokens one optimizer step reads
 TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
 
 

@@ -14,7 +14,7 @@ NAMES = sorted(FAMILIES)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family_draws_valid_pairs(name: str) -> None:
-    """Grids of colours 0-9 within 30x30 (lines within 48 cells), and rules that change something."""
+    """Colours 0-9, grids within 30x30 and lines within 48 cells, rules that change something."""
     family = FAMILIES[name]
     drawn = 0
     for seed in range(12):

@@ -134,7 +134,8 @@ class HuggingFaceModel:
                 self._source, dtype="auto", use_safetensors=True, trust_remote_code=False
             )
         module.to(self.device)  # type: ignore[arg-type]
-        return module.eval()
+        module.train(False)
+        return module
 
 
 class _GreedyLoop:
