@@ -74,17 +74,18 @@ def choose_families(text: str) -> tuple[str, ...]:
 
 
 def fit(
-    log: Annotated[Path, typer.Argument(help="An outcome log that `autottt collect` wrote.")],
+    logs: Annotated[list[Path], typer.Argument(help="Outcome logs that `autottt collect` wrote.")],
     out: Annotated[Path, typer.Option(help="The gate file to write.")],
 ) -> None:
-    """Fit the gate, which estimates what each strategy would gain, to an outcome log."""
+    """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
-    if not log.is_file():
-        raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
+    for log in logs:
+        if not log.is_file():
+            raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
     from autottt.controller.difficulty import fit_gate
     from autottt.controller.outcomes import read_outcomes
 
-    gate = fit_gate(read_outcomes(log))
+    gate = fit_gate([outcome for log in logs for outcome in read_outcomes(log)])
     gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
 

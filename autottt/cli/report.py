@@ -29,11 +29,12 @@ def report(
 ) -> None:
     """Compare every strategy with the controller on tasks that all strategies were run on."""
     not_negative("--price", price)
+    from autottt.adapters.models.huggingface import SHIPPED
     from autottt.controller.difficulty import load_gate
     from autottt.controller.outcomes import read_outcomes
     from autottt.controller.policy import PRICE, Policy
     from autottt.evaluation.replay import fixed_and_broken, replay
-    from autottt.solver import GATE_FILE, SHIPPED
+    from autottt.solver import GATE_FILE
 
     outcomes = read_outcomes(log)
     path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE

@@ -46,7 +46,8 @@ def replay(outcomes: Sequence[Outcome], gate: Gate | None, policy: Policy) -> li
     for outcome in outcomes:
         if sorted(outcome.arms) != arms:
             raise InputError(
-                f"task {outcome.task_id!r} was run with {sorted(outcome.arms)}, others with {arms}; "
+                f"task {outcome.task_id!r} was run with {sorted(outcome.arms)}, others with "
+                f"{arms}; "
                 "run every strategy on every task"
             )
     rows = [
