@@ -347,6 +347,38 @@ def test_the_other_commands_refuse_bad_input(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
+    """A checkpoint's own steps and seed go on; others are refused, and so is a damaged file."""
+    from safetensors.numpy import save_file
+
+    from autottt.cli.pretrain import choose_recipe
+    from autottt.pretraining.train import CHECKPOINT, Log, Recipe
+
+    earlier = Recipe(steps=70, seed=4)
+    state = json.dumps({"recipe": asdict(earlier), "log": asdict(Log(step=10))})
+    save_file({}, tmp_path / CHECKPOINT, metadata={"state": state})
+    assert choose_recipe(tmp_path, steps=None, minutes=None, seed=None) == earlier
+    assert choose_recipe(tmp_path, steps=70, minutes=None, seed=4) == earlier
+    with pytest.raises(InputError, match="70 steps with seed 4"):
+        choose_recipe(tmp_path, steps=80, minutes=None, seed=None)
+    with pytest.raises(InputError, match="--minutes"):
+        choose_recipe(tmp_path, steps=None, minutes=1.0, seed=None)
+    (tmp_path / CHECKPOINT).write_bytes(b"damaged")
+    with pytest.raises(InputError, match="not a checkpoint"):
+        choose_recipe(tmp_path, steps=None, minutes=None, seed=None)
+    assert choose_recipe(tmp_path / "new", steps=5, minutes=None, seed=None) == Recipe(steps=5)
+
+
+def test_minutes_become_steps() -> None:
+    """A step takes time, and however few the minutes there is at least one step."""
+    from autottt.pretraining import pace
+    from autottt.pretraining.train import Recipe
+
+    tiny = Recipe(hidden=16, layers=1, heads=1, intermediate=16, tokens=64)
+    assert pace.seconds_per_step(tiny) > 0
+    assert pace.steps_in(1e-9, tiny) == 1
+
+
 def test_help_loads_nothing_heavy() -> None:
     """`autottt --help` names every command without loading torch, and --version ends with 0."""
     code = (
@@ -355,7 +387,7 @@ def test_help_loads_nothing_heavy() -> None:
         "print([m for m in ('torch', 'transformers', 'sklearn', 'langgraph') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("solve", "demo", "strategies", "pretrain", "collect", "fit", "sweep"):
+    for name in ("solve", "demo", "strategies", "pretrain", "collect", "fit", "sweep", "report"):
         assert f"  {name} " in done.stdout
     assert done.stdout.strip().endswith("[]")
     version = run("--version")
