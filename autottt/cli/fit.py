@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,12 @@ def collect(
         ),
     ] = "all",
     tasks_per_family: Annotated[int, typer.Option(help="Generated tasks of each family.")] = 2,
+    sample: Annotated[
+        int | None, typer.Option(help="So many of the families, drawn at random by the seed.")
+    ] = None,
+    max_cells: Annotated[
+        int, typer.Option(help="Cells in all grids of a task, at most: about its tokens.")
+    ] = 900,
     model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
 ) -> None:
@@ -34,7 +41,11 @@ def collect(
     positive("--tasks-per-family", tasks_per_family)
     valid_seed(seed)
     writable(out)
+    positive("--sample", sample)
+    positive("--max-cells", max_cells)
     chosen = choose_families(families)
+    if sample is not None:
+        chosen = tuple(random.Random(seed).sample(chosen, min(sample, len(chosen))))
     from autottt.cli.live import Bars
     from autottt.evaluation.collect import collect as run
 
@@ -45,6 +56,7 @@ def collect(
             families=chosen,
             tasks_per_family=tasks_per_family,
             seed=seed,
+            max_cells=max_cells,
             progress=bars,
         )
     typer.echo(f"{count} outcomes in {out}", err=True)

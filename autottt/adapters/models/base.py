@@ -62,7 +62,7 @@ class TrainSettings:
     It ends early when the running mean loss (nats a token) stays under `stop_loss`.
     """
 
-    steps: int = 60
+    steps: int = 40
     learning_rate: float = 4e-3
     warm_up: int = 5
     weight_decay: float = 0.0
