@@ -25,7 +25,7 @@ from autottt.types import JSON
 
 logger = logging.getLogger(__name__)
 
-REMEDY = "make one for this model with `autottt calibrate`, or with `autottt fit` from a log"
+REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 
 # What a calibrated pipeline consists of beyond the public types that skops knows to be safe.
 TRUSTED = (

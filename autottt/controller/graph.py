@@ -83,6 +83,8 @@ def _decide(
     state: SolveState, runtime: Runtime[SolveContext]
 ) -> Command[Literal["adapt", "answer"]]:
     context = runtime.context
+    if state["forced"] is not None and state["attempts"]:
+        return Command(goto="answer")  # what was asked for has run
     decision = _forced(state) if state["forced"] is not None else _choice(state, context)
     context.listener("decision", to_json(decision))
     tried = {a["strategy"] for a in state["attempts"]}
@@ -113,10 +115,9 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
 
 def _forced(state: SolveState) -> Decision:
     chosen = state["forced"] or ""
-    tried = bool(state["attempts"])
     return Decision(
         chosen=chosen,
-        reason=f"{chosen} was asked for" + (" and has run" if tried else ""),
+        reason=f"{chosen} was asked for",
         probability_right=state["confidence"],
         gains={},
         costs={},

@@ -32,6 +32,7 @@ def release(out: Path, target: Path) -> Path:
     model.config.use_cache = True
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(target)
+    (target / "model.safetensors").chmod(0o644)  # written for its owner alone
     build_byte_tokenizer(recipe.context).save_pretrained(target)
     log = {"recipe": asdict(recipe), "log": asdict(record)}
     (target / "training_log.json").write_text(json.dumps(log, indent=1) + "\n")

@@ -17,7 +17,7 @@ from autottt.errors import GateError
 
 from .conftest import MODEL, make_outcomes
 
-REMEDY = "autottt calibrate"
+REMEDY = "autottt collect"
 
 
 @pytest.fixture

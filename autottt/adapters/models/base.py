@@ -63,7 +63,7 @@ class TrainSettings:
     """
 
     steps: int = 40
-    learning_rate: float = 4e-3
+    learning_rate: float = 1e-3
     warm_up: int = 5
     weight_decay: float = 0.0
     clip: float = 1.0

@@ -253,6 +253,6 @@ class _reported:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (OSError, ValueError)):
             raise UnknownNameError(
-                f"model {self.name!r} could not be loaded ({str(error).splitlines()[0]}); give a "
+                f"model {self.name!r} could not be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); give a "
                 "local folder with config, tokenizer and safetensors weights, or a hub name"
             ) from error
