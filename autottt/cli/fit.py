@@ -111,6 +111,9 @@ def sweep(
         int | None,
         typer.Option(help="Leave out longer tasks, in bytes: the embedded model's tokens."),
     ] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="So many of the tasks, drawn at random by the seed.")
+    ] = None,
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy to run, given once each; default all.")
     ] = None,
@@ -119,6 +122,7 @@ def sweep(
 ) -> None:
     """Run every strategy on every task and write how each did."""
     positive("--max-tokens", max_tokens)
+    positive("--sample", sample)
     valid_seed(seed)
     writable(out)
     from autottt.adapters.tasks.files import load_tasks
@@ -131,6 +135,8 @@ def sweep(
     chosen = [t for t in every if max_tokens is None or length(t) <= max_tokens]
     if not chosen:
         raise InputError(f"no task of {tasks} has at most {max_tokens} tokens; raise --max-tokens")
+    if sample is not None:
+        chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
     typer.echo(f"{len(chosen)} of {len(every)} tasks", err=True)
     from autottt.cli.live import Bars
     from autottt.evaluation.collect import sweep as run

@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -241,18 +241,14 @@ def _source(name: str) -> str:
     return name
 
 
-class _reported:
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
     """Turn a loading failure into an `UnknownNameError` that says what to do."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, ValueError)):
-            raise UnknownNameError(
-                f"model {self.name!r} could not be loaded ({(str(error) or type(error).__name__).splitlines()[0]}); give a "
-                "local folder with config, tokenizer and safetensors weights, or a hub name"
-            ) from error
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnknownNameError(
+            f"model {name!r} could not be loaded ({why}); give a local folder with config, "
+            "tokenizer and safetensors weights, or a hub name"
+        ) from error
