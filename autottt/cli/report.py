@@ -15,7 +15,9 @@ from autottt.cli.exits import not_negative
 
 
 def report(
-    log: Annotated[Path, typer.Argument(help="An outcome log of `autottt sweep` or `collect`.")],
+    logs: Annotated[
+        list[Path], typer.Argument(help="Outcome logs of `autottt sweep` or `collect`.")
+    ],
     gate: Annotated[
         Path | None, typer.Option(help="The gate of the controller; by default the shipped one.")
     ] = None,
@@ -36,7 +38,7 @@ def report(
     from autottt.evaluation.replay import fixed_and_broken, replay
     from autottt.solver import GATE_FILE
 
-    outcomes = read_outcomes(log)
+    outcomes = [outcome for log in logs for outcome in read_outcomes(log)]
     path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE
     fitted = load_gate(path, model=outcomes[0].model if outcomes else "")
     rows = replay(outcomes, fitted, Policy(PRICE if price is None else price))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autottt.controller.cost import ArmCost, CostModel
 from autottt.controller.difficulty import Gate
 from autottt.controller.heads import Head
-from autottt.controller.policy import Policy, best_in_hand, decide
+from autottt.controller.policy import PRICE, Policy, best_in_hand, decide
 from autottt.errors import InputError
 from autottt.types import Decision
 
@@ -62,7 +62,7 @@ def test_a_hard_task_is_trained_and_an_easy_one_answered(gate: Gate) -> None:
     hard = choose(gate, HARD, arms=["ttt"])
     assert hard.chosen == "ttt"
     assert hard.costs["ttt"] == pytest.approx(8.0)
-    assert hard.utilities["ttt"] == hard.gains["ttt"] - 0.002 * hard.costs["ttt"]
+    assert hard.utilities["ttt"] == hard.gains["ttt"] - PRICE * hard.costs["ttt"]
     assert hard.top_features[0][0] in HARD
     assert "run ttt." in hard.reason
     assert "8.0 s" in hard.reason

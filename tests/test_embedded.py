@@ -1,0 +1,84 @@
+"""What is shipped works together: the embedded model, its gate, and the solver."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autottt import Solver, Task
+from autottt.adapters.models.huggingface import SHIPPED
+from autottt.adapters.tasks.files import load_tasks
+from autottt.controller.difficulty import load_gate
+from autottt.pretraining.sampling import draw_task
+from autottt.pretraining.splits import HELD_OUT, pretraining_families
+from autottt.solver import GATE_FILE
+
+
+@pytest.fixture(scope="module")
+def solver() -> Solver:
+    """The solver as a new user makes it."""
+    return Solver()
+
+
+def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
+    """Nothing falls back to the default policy, and every head was fitted."""
+    assert solver.warnings == ()
+    gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
+    assert set(gate.heads) == {"icl_right", "ttt_gain", "ttt_right"}
+    assert all(head["kind"] == "logistic" for head in gate.report.values())
+
+
+def test_the_weights_are_small_and_the_card_is_complete() -> None:
+    """At most 16 MB, and the card names every family on the side where it is."""
+    folder = SHIPPED["embedded"]
+    assert (folder / "model.safetensors").stat().st_size <= 16e6
+    card = (folder / "README.md").read_text()
+    before, after = card.split("## Held out: calibration")
+    assert all(f"`{name}`" in before for name in pretraining_families())
+    assert all(f"`{name}`" in after for name in HELD_OUT)
+    assert json.loads((folder / "training_log.json").read_text())["log"]["tokens"] > 1e7
+
+
+def test_the_same_seed_twice_gives_the_same_answer(solver: Solver) -> None:
+    """In auto mode everything but the seconds repeats, and the model is restored each time."""
+    task = draw_task("line_shift", 4_000_000, demonstrations=3)
+    first, second = (solver.solve(task, seed=5) for _ in range(2))
+    assert first.answers == second.answers
+    assert first.confidence == second.confidence
+    assert [d.chosen for d in first.decisions] == [d.chosen for d in second.decisions]
+    assert first.restored
+    assert second.restored
+
+
+def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
+    """The first decision names the features that pulled, and the gains and costs in question."""
+    task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
+    heard: list[str] = []
+    answer = solver.solve(task, on_event=lambda kind, payload: heard.append(kind))
+    first = answer.decisions[0]
+    assert first.top_features
+    assert "ttt" in first.gains
+    assert first.costs["ttt"] > 0
+    assert heard[0] == "probe"
+    assert heard[-1] == "answer"
+
+
+def test_a_deadline_is_kept(solver: Solver) -> None:
+    """With two seconds an answer is there after little more, whatever was chosen."""
+    task = draw_task("grid_keep_colour", 4_000_000, demonstrations=3)
+    answer = solver.solve(task, deadline=2.0)
+    assert answer.seconds < 6.0
+    assert answer.restored
+
+
+def test_training_learns_a_real_one_dimensional_task(solver: Solver, shared_data: Path) -> None:
+    """A real task of 1D-ARC that in-context learning misses is solved by test-time training."""
+    source = shared_data / "1d-arc" / "1d_denoising_1c" / "1d_denoising_1c_3.json"
+    (task,) = load_tasks(str(source))
+    assert isinstance(task, Task)
+    answer = solver.solve(task, strategy="ttt")
+    assert task.targets is not None
+    assert answer.answers[0][0].output == task.targets[0]
+    assert answer.restored
