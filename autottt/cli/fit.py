@@ -94,10 +94,10 @@ def fit(
     for log in logs:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
-    from autottt.controller.difficulty import fit_gate
+    from autottt.controller.difficulty import READ, fit_gate
     from autottt.controller.outcomes import read_outcomes
 
-    gate = fit_gate([outcome for log in logs for outcome in read_outcomes(log)])
+    gate = fit_gate([outcome for log in logs for outcome in read_outcomes(log)], read=READ)
     gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
 

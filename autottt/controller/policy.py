@@ -23,7 +23,7 @@ from autottt.controller.outcomes import ICL_VOTE
 from autottt.errors import InputError
 from autottt.types import Decision
 
-PRICE = 0.005  # accuracy per second: training for 20 s must make 1 answer in 10 right
+PRICE = 0.01  # accuracy per second: training for 10 s must make 1 answer in 10 right
 AGREED = 0.9  # share of the vote at which the default policy trusts the views
 
 Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidence of its attempt
