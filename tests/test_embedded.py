@@ -26,7 +26,7 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     """Nothing falls back to the default policy, and every head was fitted."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
-    assert set(gate.heads) == {"icl_right", "ttt_gain", "ttt_right"}
+    assert set(gate.heads) == {"icl_right", "ttt_fixes", "ttt_right"}
     assert all(head["kind"] == "logistic" for head in gate.report.values())
 
 

@@ -3,7 +3,7 @@
 Heads, all calibrated over task families that were left out:
 
     icl_right   P(icl-vote is right              | probe)
-    X_gain      P(X is right and icl-vote wrong  | probe)             for every training arm X
+    X_fixes     P(X is right | icl-vote is wrong, probe)              for every training arm X
     X_right     P(X is right                     | probe and X's own evidence), after the attempt
 
 The evidence of an attempt enters `X_right` under names that start with `after_`. The gate also
@@ -47,9 +47,9 @@ READ = (
 )
 
 
-def gain_head(arm: str) -> str:
-    """The head for what running `arm` would gain over icl-vote."""
-    return f"{arm}_gain"
+def fix_head(arm: str) -> str:
+    """The head for whether `arm` is right where icl-vote is wrong."""
+    return f"{arm}_fixes"
 
 
 def right_head(arm: str) -> str:
@@ -79,12 +79,17 @@ class Gate:
     @property
     def arms(self) -> tuple[str, ...]:
         """The training arms that the gate can judge before and after an attempt."""
-        names = (name.removesuffix("_gain") for name in self.heads if name.endswith("_gain"))
+        names = (name.removesuffix("_fixes") for name in self.heads if name.endswith("_fixes"))
         return tuple(arm for arm in names if right_head(arm) in self.heads)
 
     def probability(self, head: str, features: Mapping[str, float]) -> float:
         """In [0, 1]; missing features count as their mean. Raises `GateError` for no such head."""
         return self._head(head).probability(features)
+
+    def gain(self, arm: str, features: Mapping[str, float]) -> float:
+        """P(`arm` is right and icl-vote wrong), as P(vote wrong) P(`arm` right | vote wrong)."""
+        wrong = 1.0 - self.probability(ICL_RIGHT, features)
+        return wrong * self.probability(fix_head(arm), features)
 
     def pulls(self, head: str, features: Mapping[str, float], n: int = 4) -> tuple[Pull, ...]:
         """The strongest `(name, value, pull on the log-odds)`, see `Head.pulls`."""
@@ -169,7 +174,7 @@ def fit_gate(
         arms = sorted({arm for outcome in usable for arm in outcome.arms} - ICL_ARMS)
     heads = {ICL_RIGHT: _fit_icl(usable, read, seed)}
     for arm in arms:
-        heads[gain_head(arm)] = _fit_gain(usable, arm, read, seed)
+        heads[fix_head(arm)] = _fit_fixes(usable, arm, read, seed)
         heads[right_head(arm)] = _fit_right(usable, arm, read, seed)
     return Gate(model=models[0], heads=heads, cost=fit_cost(usable), seed=seed)
 
@@ -183,12 +188,14 @@ def _fit_icl(outcomes: Sequence[Outcome], read: Sequence[str] | None, seed: int)
     )
 
 
-def _fit_gain(outcomes: Sequence[Outcome], arm: str, read: Sequence[str] | None, seed: int) -> Head:
-    """A failed attempt gains nothing, so it counts as one that is not right."""
-    ran = [o for o in outcomes if arm in o.arms]
+def _fit_fixes(
+    outcomes: Sequence[Outcome], arm: str, read: Sequence[str] | None, seed: int
+) -> Head:
+    """On tasks that the vote has wrong. A failed attempt counts as one that is not right."""
+    ran = [o for o in outcomes if arm in o.arms and not o.arms[ICL_VOTE].right]
     return fit_head(
         [_select(o.features, read) for o in ran],
-        [_succeeded(o, arm) and not o.arms[ICL_VOTE].right for o in ran],
+        [_succeeded(o, arm) for o in ran],
         [o.group for o in ran],
         seed=seed,
     )

@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autottt.controller.cost import CostModel
-from autottt.controller.difficulty import Gate, after, gain_head, right_head
+from autottt.controller.difficulty import Gate, after, fix_head, right_head
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.errors import InputError
 from autottt.types import Decision
 
-PRICE = 0.01  # accuracy per second: training for 10 s must make 1 answer in 10 right
+PRICE = 0.005  # accuracy per second: training for 20 s must make 1 answer in 10 right
 AGREED = 0.9  # share of the vote at which the default policy trusts the views
 
 Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidence of its attempt
@@ -92,10 +92,10 @@ def decide(
     gains, costs, utilities = {in_hand: 0.0}, {in_hand: 0.0}, {in_hand: 0.0}
     cost = gate.cost if cost is None else cost
     for arm in open_arms:
-        if gain_head(arm) not in gate.heads or arm not in cost.arms:
+        if fix_head(arm) not in gate.heads or arm not in cost.arms:
             left_out[arm] = "the gate was fitted without it"
             continue
-        gains[arm] = min(gate.probability(gain_head(arm), features), 1.0 - probability)
+        gains[arm] = min(gate.gain(arm, features), 1.0 - probability)
         costs[arm] = cost.predict(arm, features)
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
@@ -118,7 +118,7 @@ def _top_features(
 ) -> tuple[tuple[str, float, float], ...]:
     """What spoke for running the chosen arm, or for the answer in hand."""
     if chosen != in_hand:
-        return gate.pulls(gain_head(chosen), features)
+        return gate.pulls(fix_head(chosen), features)
     known = features if chosen == ICL_VOTE else after(features, tried[chosen])
     return gate.pulls(right_head(chosen), known)
 

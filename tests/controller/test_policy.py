@@ -29,7 +29,8 @@ def constant_gate(icl: float, arms: dict[str, tuple[float, float, float]]) -> Ga
     """A gate that says the same of every task; per arm its gain, P(right) and seconds."""
     heads = {"icl_right": Head((), icl)}
     for arm, (gain, right, _) in arms.items():
-        heads |= {f"{arm}_gain": Head((), gain), f"{arm}_right": Head((), right)}
+        fixes = min(1.0, gain / (1 - icl)) if icl < 1 else 0.0
+        heads |= {f"{arm}_fixes": Head((), fixes), f"{arm}_right": Head((), right)}
     cost = CostModel({arm: ArmCost(seconds, 0.0, 0.0) for arm, (_, _, seconds) in arms.items()})
     return Gate("m", heads, cost)
 
