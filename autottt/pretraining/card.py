@@ -48,7 +48,11 @@ def model_card(recipe: Recipe, record: Log) -> str:
             "",
             "| families | exact match |",
             "| --- | ---: |",
-            *(f"| {name.replace('_', ', ')} | {last[name]:.3f} |" for name in _GROUPS if name in last),
+            *(
+                f"| {name.replace('_', ', ')} | {last[name]:.3f} |"
+                for name in _GROUPS
+                if name in last
+            ),
             "",
             "## Families in pretraining",
             "",
