@@ -74,9 +74,11 @@ class Solver:
         policy = replace(self.policy, deadline=deadline)
         if strategy is not None:
             registry.get(strategy)
+        strategies = registry.available()
         context = SolveContext(
             model=self.model,
-            strategies=registry.available(),
+            strategies=strategies,
+            arms=tuple(name for name, found in strategies.items() if found.trains),
             policy=policy,
             gate=self.gate,
             deadline=None if deadline is None else time.monotonic() + deadline,

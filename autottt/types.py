@@ -152,7 +152,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of a task: candidates per query with calibrated probabilities, and the trace."""
+    """The result of a task: candidates per query, the trace of decisions, and the cost.
+
+    `confidence` is the gate's calibrated probability that the first candidates are right; where
+    there is no gate, or one strategy was asked for, it is a share of the vote or of the held-out
+    demonstrations. `seconds` are wall seconds of the whole, `restored` is proven by fingerprint.
+    """
 
     task_id: str
     answers: tuple[tuple[Candidate, ...], ...]

@@ -51,7 +51,7 @@ class SolveContext:
     strategies: Mapping[str, Strategy]
     policy: Policy
     gate: Gate | None = None
-    arms: tuple[str, ...] = ("ttt",)
+    arms: tuple[str, ...] = ("ttt",)  # the training strategies on offer
     deadline: float | None = None
     progress: Progress = no_progress
     listener: Listener = no_listener
