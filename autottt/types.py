@@ -14,6 +14,7 @@ from typing import Any
 from autottt.errors import TaskError
 
 Grid = tuple[tuple[int, ...], ...]  # H rows of W colours, each 0-9
+Value = Grid | str  # what a task maps: a grid, or a text in tasks whose domain is "text"
 JSON = dict[str, Any]
 
 MAX_SIDE = 30
@@ -42,6 +43,19 @@ def as_grid(rows: Sequence[Sequence[int]]) -> Grid:
     return tuple(tuple(row) for row in rows)
 
 
+def as_text(text: str) -> str:
+    """The text itself; raises `TaskError` if it is empty or holds an empty line, which ends one."""
+    if not text.strip("\n"):
+        raise TaskError(f"an input or output is a text that is not empty, not {_short(text)}")
+    if "\n\n" in text or text.startswith("\n") or text.endswith("\n"):
+        raise TaskError(f"a text has no empty line and no newline around it: {_short(text)}")
+    return text
+
+
+def _as_value(value: Sequence[Sequence[int]] | str) -> Value:
+    return as_text(value) if isinstance(value, str) else as_grid(value)
+
+
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -49,10 +63,10 @@ def _short(value: object) -> str:
 
 @dataclass(frozen=True)
 class Example:
-    """One demonstration: an input grid and the output that the task's rule gives for it."""
+    """One demonstration: an input and the output that the task's rule gives for it."""
 
-    input: Grid
-    output: Grid
+    input: Value
+    output: Value
 
 
 @dataclass(frozen=True)
@@ -65,9 +79,9 @@ class Task:
 
     id: str
     demonstrations: tuple[Example, ...]
-    queries: tuple[Grid, ...]
-    targets: tuple[Grid, ...] | None = None
-    domain: str = "grid"
+    queries: tuple[Value, ...]
+    targets: tuple[Value, ...] | None = None
+    domain: str = "grid"  # or "text"
 
     def __post_init__(self) -> None:
         if not self.demonstrations:
@@ -78,22 +92,33 @@ class Task:
             raise TaskError(
                 f"task {self.id!r} has {len(self.queries)} queries but {len(self.targets)} targets"
             )
+        values = [v for e in self.demonstrations for v in (e.input, e.output)]
+        values += [*self.queries, *(self.targets or ())]
+        if any(isinstance(v, str) != (self.domain == "text") for v in values):
+            raise TaskError(
+                f"task {self.id!r} of the domain {self.domain!r} holds values of another; all are "
+                'grids (domain "grid") or all are texts (domain "text")'
+            )
 
     @classmethod
     def from_examples(
         cls,
-        examples: Sequence[tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]]],
-        query: Sequence[Sequence[int]],
+        examples: Sequence[tuple[Sequence[Sequence[int]] | str, Sequence[Sequence[int]] | str]],
+        query: Sequence[Sequence[int]] | str,
         *,
         id: str = "task",
-        target: Sequence[Sequence[int]] | None = None,
+        target: Sequence[Sequence[int]] | str | None = None,
     ) -> Task:
-        """Build a grid task from `(input, output)` pairs and one query; raises `TaskError`."""
+        """Build a task from `(input, output)` pairs and one query, all grids or all texts.
+
+        Raises `TaskError`.
+        """
         return cls(
             id=id,
-            demonstrations=tuple(Example(as_grid(x), as_grid(y)) for x, y in examples),
-            queries=(as_grid(query),),
-            targets=None if target is None else (as_grid(target),),
+            demonstrations=tuple(Example(_as_value(x), _as_value(y)) for x, y in examples),
+            queries=(_as_value(query),),
+            targets=None if target is None else (_as_value(target),),
+            domain="text" if isinstance(query, str) else "grid",
         )
 
 
@@ -105,7 +130,7 @@ class Candidate:
     the views that proposed it of the sequence log-probability.
     """
 
-    output: Grid
+    output: Value
     score: float
     log_probability: float
 

@@ -17,8 +17,9 @@ from typer.testing import CliRunner, Result
 
 from autottt.cli import app
 from autottt.cli.demo import DEMO_TASKS
-from autottt.cli.fit import choose_families, length
+from autottt.cli.fit import choose_families
 from autottt.cli.live import Bars, Reporter
+from autottt.cli.main import COMMANDS
 from autottt.errors import (
     AutotttError,
     ContextLengthError,
@@ -311,12 +312,6 @@ def test_families_are_chosen_by_group_or_name() -> None:
         choose_families("line_echo,nonsense")
 
 
-def test_the_length_of_a_task_counts_prompt_and_answer() -> None:
-    """A byte is a token: cells, line ends, `>` and the empty line."""
-    task = Task.from_examples([([[1, 2]], [[2]])], [[3, 4]])
-    assert length(task) == len("12\n>2\n\n34\n>") + len("2\n\n")
-
-
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -332,7 +327,16 @@ def test_the_length_of_a_task_counts_prompt_and_answer() -> None:
         ["pretrain", "--out", "run", "--minutes", "nan"],
         ["pretrain", "--out", "run", "--steps", "1", "--minutes", "1"],
         ["pretrain", "--out", "run", "--seed", "-1"],
+        ["pretrain", "--out", "run", "--size", "huge"],
+        ["pretrain", "--out", "run", "--optimizer", "sgd"],
+        ["pretrain", "--out", "run", "--start-from", "nowhere"],
         ["pretrain"],
+        ["bench-model", "--out", "b", "--seeds", "0,x"],
+        ["bench-model", "--out", "b", "--one-d-arc", "nowhere"],
+        ["bench-model", "--out", "b", "--per-type", "0"],
+        ["bench-model", "--out", "b", "--strategy", "nonsense"],
+        ["bench-model", "--out", "b", "--max-tokens", "0", "--per-family", "-1"],
+        ["bench-pretrain", "--size", "huge"],
         ["nonsense"],
     ],
 )
@@ -351,22 +355,32 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
     """A checkpoint's own steps and seed go on; others are refused, and so is a damaged file."""
     from safetensors.numpy import save_file
 
-    from autottt.cli.pretrain import choose_recipe
+    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.cli.pretrain import choose_recipe, sized
     from autottt.pretraining.train import CHECKPOINT, Log, Recipe
 
     earlier = Recipe(steps=70, seed=4)
     state = json.dumps({"recipe": asdict(earlier), "log": asdict(Log(step=10))})
     save_file({}, tmp_path / CHECKPOINT, metadata={"state": state})
-    assert choose_recipe(tmp_path, steps=None, minutes=None, seed=None) == earlier
-    assert choose_recipe(tmp_path, steps=70, minutes=None, seed=4) == earlier
-    with pytest.raises(InputError, match="70 steps with seed 4"):
-        choose_recipe(tmp_path, steps=80, minutes=None, seed=None)
-    with pytest.raises(InputError, match="--minutes"):
-        choose_recipe(tmp_path, steps=None, minutes=1.0, seed=None)
+    assert choose_recipe(tmp_path, steps=None, minutes=None, asked={}) == earlier
+    assert choose_recipe(tmp_path, steps=70, minutes=None, asked={"seed": 4}) == earlier
+    with pytest.raises(InputError, match="70 steps with seed 4, which differs in steps"):
+        choose_recipe(tmp_path, steps=80, minutes=None, asked={})
+    with pytest.raises(InputError, match="differs in hidden"):
+        choose_recipe(tmp_path, steps=None, minutes=None, asked=sized("tiny") | {"layers": 5})
+    with pytest.raises(InputError, match="minutes"):
+        choose_recipe(tmp_path, steps=None, minutes=1.0, asked={})
     (tmp_path / CHECKPOINT).write_bytes(b"damaged")
     with pytest.raises(InputError, match="not a checkpoint"):
-        choose_recipe(tmp_path, steps=None, minutes=None, seed=None)
-    assert choose_recipe(tmp_path / "new", steps=5, minutes=None, seed=None) == Recipe(steps=5)
+        choose_recipe(tmp_path, steps=None, minutes=None, asked={})
+    fresh = tmp_path / "new"
+    assert choose_recipe(fresh, steps=5, minutes=None, asked={}) == Recipe(steps=5)
+    start = {"start_from": str(SHIPPED["embedded"])}
+    later = choose_recipe(fresh, steps=5, minutes=None, asked=start)
+    assert later == Recipe(steps=5, short_share=0.0, **start)  # type: ignore[arg-type]
+    for wrong in ({"start_from": str(tmp_path)}, {"optimizer": "sgd"}):
+        with pytest.raises(InputError):
+            choose_recipe(fresh, steps=5, minutes=None, asked=wrong)
 
 
 def test_minutes_become_steps() -> None:
@@ -387,8 +401,8 @@ def test_help_loads_nothing_heavy() -> None:
         "print([m for m in ('torch', 'transformers', 'sklearn', 'langgraph') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("solve", "demo", "strategies", "pretrain", "collect", "fit", "sweep", "report"):
-        assert f"  {name} " in done.stdout
+    for command in COMMANDS:
+        assert f"  {command.__name__.replace('_', '-')} " in done.stdout
     assert done.stdout.strip().endswith("[]")
     version = run("--version")
     assert (version.exit_code, version.stdout[:8]) == (0, "autottt ")

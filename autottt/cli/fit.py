@@ -12,10 +12,9 @@ from rich.console import Console
 
 from autottt.cli.exits import positive, valid_seed, writable
 from autottt.errors import InputError, UnknownNameError
-from autottt.types import Task
 
 MODEL = "A Hugging Face model: a directory, or a name on the hub."
-GROUPS = ("all", "pretraining", "calibration", "test")
+JOBS = "Processes of one thread each; 1 works in this process with all threads."
 
 
 def collect(
@@ -34,6 +33,7 @@ def collect(
     max_cells: Annotated[
         int, typer.Option(help="Cells in all grids of a task, at most: about its tokens.")
     ] = 900,
+    jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
 ) -> None:
@@ -43,6 +43,7 @@ def collect(
     writable(out)
     positive("--sample", sample)
     positive("--max-cells", max_cells)
+    positive("--jobs", jobs)
     chosen = choose_families(families)
     if sample is not None:
         chosen = tuple(random.Random(seed).sample(chosen, min(sample, len(chosen))))
@@ -57,6 +58,7 @@ def collect(
             tasks_per_family=tasks_per_family,
             seed=seed,
             max_cells=max_cells,
+            jobs=jobs,
             progress=bars,
         )
     typer.echo(f"{count} outcomes in {out}", err=True)
@@ -117,15 +119,18 @@ def sweep(
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy to run, given once each; default all.")
     ] = None,
+    jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
     """Run every strategy on every task and write how each did."""
     positive("--max-tokens", max_tokens)
+    positive("--jobs", jobs)
     positive("--sample", sample)
     valid_seed(seed)
     writable(out)
     from autottt.adapters.tasks.files import load_tasks
+    from autottt.evaluation.benchmark import length
     from autottt.strategies.registry import available, get
 
     names = strategy or list(available())
@@ -142,14 +147,5 @@ def sweep(
     from autottt.evaluation.collect import sweep as run
 
     with Bars(Console(stderr=True)) as bars:
-        count = run(chosen, out, model=model, strategies=names, seed=seed, progress=bars)
+        count = run(chosen, out, model=model, strategies=names, seed=seed, jobs=jobs, progress=bars)
     typer.echo(f"{count} outcomes in {out}", err=True)
-
-
-def length(task: Task) -> int:
-    """Bytes of the task's longest prompt and of its answer, as long as the longest output known."""
-    from autottt.adapters.tasks.grid import completion, prompt
-
-    outputs = [example.output for example in task.demonstrations] + [*(task.targets or ())]
-    answer = max(len(completion(output)) for output in outputs)
-    return answer + max(len(prompt(task.demonstrations, query)) for query in task.queries)

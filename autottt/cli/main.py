@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from autottt.cli.bench_model import bench_model
+from autottt.cli.bench_pretrain import bench_pretrain
 from autottt.cli.demo import demo
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, fit, sweep
@@ -55,5 +57,17 @@ def autottt(
     )
 
 
-for command in (solve, demo, strategies, pretrain, collect, fit, sweep, report):
+COMMANDS = (
+    solve,
+    demo,
+    strategies,
+    pretrain,
+    collect,
+    fit,
+    sweep,
+    report,
+    bench_model,
+    bench_pretrain,
+)
+for command in COMMANDS:
     app.command()(guarded(command))

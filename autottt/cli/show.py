@@ -17,7 +17,7 @@ from rich.text import Text
 from autottt.adapters.tasks.terminal import answer_row, demonstrations, query_row
 from autottt.cli.exits import printable
 from autottt.cli.record import correct
-from autottt.types import Answer, Attempt, Candidate, Decision, Grid, Task
+from autottt.types import Answer, Attempt, Candidate, Decision, Task, Value
 
 RIGHT, WRONG = "✓", "✗"
 FEATURES = 5  # how many of a decision's features are shown
@@ -107,7 +107,7 @@ def answer_view(task: Task, answer: Answer) -> RenderableType:
 
 
 def _answer_to(
-    query: Grid, candidates: Sequence[Candidate], target: Grid | None, *, name: str
+    query: Value, candidates: Sequence[Candidate], target: Value | None, *, name: str
 ) -> RenderableType:
     if not candidates:
         return Group(query_row(query, name=name), Text("no answer", style="red"))
@@ -119,7 +119,7 @@ def _answer_to(
     return Padding(row, (0, 0, 1, 0))
 
 
-def _mark(candidate: Candidate, target: Grid | None) -> str:
+def _mark(candidate: Candidate, target: Value | None) -> str:
     if target is None:
         return ""
     return f"{RIGHT} " if candidate.output == target else f"{WRONG} "

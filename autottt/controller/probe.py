@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from autottt.adapters.models.base import LanguageModel, TokenSequence
-from autottt.adapters.tasks.grid import completion, prompt
+from autottt.adapters.tasks.prompts import completion, prompt
 from autottt.adapters.tasks.views import is_line
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import prompt_ids
-from autottt.types import Attempt, Grid, Task
+from autottt.types import Attempt, Task, Value
+
+Rows = tuple[tuple[int | str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -63,29 +65,36 @@ def shape(task: Task, model: LanguageModel) -> dict[str, float]:
     `demonstrations` and `prompt_tokens` (of the longest query's prompt) are counts; `is_line`,
     `same_size` (every demonstration keeps its size), `new_size` (a query's size is no
     demonstration's) and `new_colour` (a query has a colour no demonstration input has) are 0 or 1;
-    `changed_share` (0-1) is the mean share of cells that change where the size is kept, else 1.
+    `changed_share` (0-1) is the mean share of cells that change where the size is kept, else 1. Of
+    a text, the characters are the cells of one row.
     """
     shown = task.demonstrations
-    sizes = {(len(e.input), len(e.input[0])) for e in shown}
-    colours = {c for e in shown for row in e.input for c in row}
+    pairs = [(_rows(e.input), _rows(e.output)) for e in shown]
+    queries = [_rows(q) for q in task.queries]
+    sizes = {(len(x), len(x[0])) for x, _ in pairs}
+    colours = {c for x, _ in pairs for row in x for c in row}
     return {
         "demonstrations": float(len(shown)),
         "prompt_tokens": float(
             max(len(prompt_ids(task, q, model)) for q in range(len(task.queries)))
         ),
         "is_line": float(is_line(task)),
-        "same_size": float(all(_same_size(e.input, e.output) for e in shown)),
-        "new_size": float(any((len(q), len(q[0])) not in sizes for q in task.queries)),
-        "new_colour": float(any(c not in colours for q in task.queries for row in q for c in row)),
-        "changed_share": sum(_changed(e.input, e.output) for e in shown) / len(shown),
+        "same_size": float(all(_same_size(x, y) for x, y in pairs)),
+        "new_size": float(any((len(q), len(q[0])) not in sizes for q in queries)),
+        "new_colour": float(any(c not in colours for q in queries for row in q for c in row)),
+        "changed_share": sum(_changed(x, y) for x, y in pairs) / len(shown),
     }
 
 
-def _same_size(a: Grid, b: Grid) -> bool:
+def _rows(value: Value) -> Rows:
+    return (tuple(value),) if isinstance(value, str) else value
+
+
+def _same_size(a: Rows, b: Rows) -> bool:
     return len(a) == len(b) and len(a[0]) == len(b[0])
 
 
-def _changed(a: Grid, b: Grid) -> float:
+def _changed(a: Rows, b: Rows) -> float:
     if not _same_size(a, b):
         return 1.0
     cells = [

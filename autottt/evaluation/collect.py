@@ -8,7 +8,8 @@ run that was stopped goes on where it was.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from autottt.adapters.models.base import LanguageModel
@@ -41,9 +42,22 @@ def collect(
     tasks_per_family: int,
     seed: int = 0,
     max_cells: int = 900,
+    jobs: int = 1,
     progress: Progress = no_progress,
 ) -> int:
     """Log every strategy on generated tasks; returns how many outcomes the log then holds."""
+    tasks = generated_tasks(families, tasks_per_family, seed=seed, max_cells=max_cells)
+    loaded = HuggingFaceModel(model)
+    return measure_all(tasks, out, loaded, list(available()), seed, progress, jobs=jobs)
+
+
+def generated_tasks(
+    families: Sequence[str], tasks_per_family: int, *, seed: int, max_cells: int
+) -> list[tuple[str, Task]]:
+    """`(family, task)` with three or four demonstrations, from seeds that nothing was trained on.
+
+    A family that gives no task of at most `max_cells` cells is left out with a warning.
+    """
     tasks: list[tuple[str, Task]] = []
     for place in range(tasks_per_family):
         for name in families:
@@ -55,7 +69,7 @@ def collect(
                 log.warning("%s", error)
                 continue
             tasks.append((name, task))
-    return measure_all(tasks, out, HuggingFaceModel(model), list(available()), seed, progress)
+    return tasks
 
 
 def sweep(
@@ -65,11 +79,12 @@ def sweep(
     model: str = "embedded",
     strategies: Sequence[str],
     seed: int = 0,
+    jobs: int = 1,
     progress: Progress = no_progress,
 ) -> int:
     """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids."""
     grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
-    return measure_all(grouped, out, HuggingFaceModel(model), strategies, seed, progress)
+    return measure_all(grouped, out, HuggingFaceModel(model), strategies, seed, progress, jobs=jobs)
 
 
 def measure_all(
@@ -79,18 +94,63 @@ def measure_all(
     strategies: Sequence[str],
     seed: int,
     progress: Progress = no_progress,
+    *,
+    jobs: int = 1,
 ) -> int:
-    """`measure` each task that the log does not hold yet."""
+    """`measure` each task that the log does not hold yet, in `jobs` processes of one thread each.
+
+    With one job, in this process with the threads it has. The log is written here alone.
+    """
     done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
     todo = [(g, t) for g, t in tasks if (t.id, model.fingerprint, seed) not in done]
-    for place, (group, task) in enumerate(todo):
+    progress("measuring", 0, len(todo))
+    for place, result in enumerate(_results(todo, model, strategies, seed, jobs), start=1):
+        if isinstance(result, Outcome):
+            append_outcome(out, result)
+        else:
+            log.warning("%s", result)
         progress("measuring", place, len(todo))
-        try:
-            append_outcome(out, measure(task, group, model, strategies, seed))
-        except AutotttError as error:
-            log.warning("task %s was left out: %s", task.id, error)
-    progress("measuring", len(todo), len(todo))
     return len(read_outcomes(out)) if out.exists() else 0
+
+
+def _results(
+    todo: Sequence[tuple[str, Task]],
+    model: LanguageModel,
+    strategies: Sequence[str],
+    seed: int,
+    jobs: int,
+) -> Iterator[Outcome | str]:
+    """An outcome, or why there is none, for each task, as they come."""
+    if jobs == 1:
+        for group, task in todo:
+            yield _measured(task, group, model, strategies, seed)
+        return
+    from joblib import Parallel, delayed, parallel_config
+
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        work = (delayed(_elsewhere)(t, g, model.name, strategies, seed) for g, t in todo)
+        yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
+
+
+def _elsewhere(
+    task: Task, group: str, model: str, strategies: Sequence[str], seed: int
+) -> Outcome | str:
+    return _measured(task, group, _model(model), strategies, seed)
+
+
+@cache
+def _model(name: str) -> HuggingFaceModel:
+    """The model of a worker process, loaded once."""
+    return HuggingFaceModel(name)
+
+
+def _measured(
+    task: Task, group: str, model: LanguageModel, strategies: Sequence[str], seed: int
+) -> Outcome | str:
+    try:
+        return measure(task, group, model, strategies, seed)
+    except AutotttError as error:
+        return f"task {task.id} was left out: {error}"
 
 
 def measure(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autottt.adapters.models.byte_level import PAD
 from autottt.pretraining.families import FAMILIES
-from autottt.pretraining.families.base import Cells, Pair, Rng
+from autottt.pretraining.families.base import AnyPair, Content, Rng
 from autottt.pretraining.sampling import draw_pairs, vary
 
 NEWLINE, ARROW, ZERO = ord("\n"), ord(">"), ord("0")
@@ -38,15 +38,17 @@ class Batch:
     targets: NDArray[np.int64]
 
 
-def encode_pair(pair: Pair) -> Row:
-    """The pair as bytes, exactly as `adapters.tasks.grid` writes it."""
+def encode_pair(pair: AnyPair) -> Row:
+    """The pair as bytes, exactly as `adapters.tasks.prompts` writes it."""
     source, output = _lines(pair[0]), _lines(pair[1])
     ids = np.concatenate([source, [ARROW], output, [NEWLINE]])
     is_output = np.arange(len(ids)) > len(source)
     return Row(ids, is_output)
 
 
-def _lines(cells: Cells) -> NDArray[np.int64]:
+def _lines(cells: Content) -> NDArray[np.int64]:
+    if isinstance(cells, str):
+        return np.frombuffer(f"{cells}\n".encode(), dtype=np.uint8).astype(np.int64)
     ends = np.full((cells.shape[0], 1), NEWLINE, dtype=np.int64)
     return np.hstack([cells.astype(np.int64) + ZERO, ends]).ravel()
 
@@ -67,7 +69,7 @@ def draw_row(names: Sequence[str], length: int, rng: Rng) -> Row:
 
 def _try_row(names: Sequence[str], length: int, rng: Rng) -> Row | None:
     family = FAMILIES[names[int(rng.integers(len(names)))]]
-    pairs = vary(draw_pairs(family, rng, MAX_PAIRS), family.dims, rng)
+    pairs = vary(draw_pairs(family, rng, MAX_PAIRS), family.kind, rng)
     rows: list[Row] = []
     used = 0
     for pair in pairs:

@@ -11,6 +11,7 @@ import torch
 from autottt.pretraining.families import FAMILIES
 from autottt.pretraining.splits import CALIBRATION, TEST, pretraining_families
 from autottt.pretraining.train import Log, Recipe, new_model
+from autottt.pretraining.validation import KINDS
 
 
 def model_card(recipe: Recipe, record: Log) -> str:
@@ -70,7 +71,7 @@ def model_card(recipe: Recipe, record: Log) -> str:
     )
 
 
-_GROUPS = ("seen_1d", "seen_2d", "unseen_1d", "unseen_2d")
+_GROUPS = tuple(f"{side}_{kind}" for side in ("seen", "unseen") for kind in KINDS)
 
 
 def _line(name: str, by_family: dict[str, float]) -> str:

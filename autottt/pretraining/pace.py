@@ -14,24 +14,26 @@ if TYPE_CHECKING:
 WARM_UP, TIMED, ROW = 1, 4, 512
 
 
-def steps_in(minutes: float, recipe: Recipe) -> int:
+def steps_in(minutes: float, recipe: Recipe, device: str = "cpu") -> int:
     """The steps that take about so many minutes, at least one."""
-    return max(1, round(minutes * 60 / seconds_per_step(recipe)))
+    return max(1, round(minutes * 60 / seconds_per_step(recipe, device)))
 
 
-def seconds_per_step(recipe: Recipe) -> float:
+def seconds_per_step(recipe: Recipe, device: str = "cpu") -> float:
     """Seconds of one forward and backward pass over `recipe.tokens` random tokens."""
     import torch
 
     from autottt.pretraining.train import new_model, sequence_loss
 
     model = new_model(recipe)
+    model.to(device)  # type: ignore[arg-type]
     row = min(ROW, recipe.context, recipe.tokens)
-    ids = torch.randint(0, 256, (max(1, recipe.tokens // row), row))
+    ids = torch.randint(0, 256, (max(1, recipe.tokens // row), row), device=device)
     for step in range(WARM_UP + TIMED):
         if step == WARM_UP:
             begin = time.perf_counter()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device, dtype=torch.bfloat16):
             loss = sequence_loss(model.model, model.lm_head, ids, ids)
         torch.autograd.backward(loss)
+        loss.item()  # waits for an accelerator
     return (time.perf_counter() - begin) / TIMED

@@ -5,7 +5,8 @@
   the controller;
 - test: in neither, used for reporting alone.
 
-Drawn once at random within each group of families, so that every group is on every side.
+Drawn once at random within each group of families, so that every group is on every side; three
+basic text families (boolean expressions, closing brackets, sorting words) stay in pretraining.
 """
 
 from __future__ import annotations
@@ -50,6 +51,14 @@ CALIBRATION = (
     "select_fixed_part",
     "select_symmetric_panel",
     "shear_rows",
+    "text_balanced",
+    "text_compare",
+    "text_double_letters",
+    "text_last_letters",
+    "text_missing_item",
+    "text_multiply",
+    "text_sort_by_length",
+    "text_swap_places",
     "tile_alternate_flips",
     "tile_quarter_turns",
 )
@@ -92,6 +101,14 @@ TEST = (
     "select_repeated_panel",
     "strip_border",
     "strip_lines",
+    "text_bracket_depth",
+    "text_first_in_alphabet",
+    "text_is_member",
+    "text_liar",
+    "text_next_number",
+    "text_reverse_word",
+    "text_run_lengths",
+    "text_who_is_first",
     "tile_kaleidoscope",
     "verdicts_symmetric",
 )

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from autottt.adapters.tasks.grid import completion, prompt
+from autottt.adapters.tasks.prompts import completion, prompt
 from autottt.pretraining.families import FAMILIES
 from autottt.pretraining.sampling import draw_task
 from autottt.pretraining.splits import CALIBRATION, pretraining_families
 
+KINDS = ("line", "grid", "text")
 FIRST_SEED = 1_000_000  # far from every training seed
 
 
@@ -35,10 +36,9 @@ class Validation:
         seen = pretraining_families()
         by_family = {name: self._family(model, name) for name in (*seen, *CALIBRATION)}
         groups = {
-            "seen_1d": [n for n in seen if FAMILIES[n].dims == 1],
-            "seen_2d": [n for n in seen if FAMILIES[n].dims == 2],
-            "unseen_1d": [n for n in CALIBRATION if FAMILIES[n].dims == 1],
-            "unseen_2d": [n for n in CALIBRATION if FAMILIES[n].dims == 2],
+            f"{name}_{kind}": [n for n in names if FAMILIES[n].kind == kind]
+            for name, names in (("seen", seen), ("unseen", CALIBRATION))
+            for kind in KINDS
         }
         result: dict[str, Any] = {k: _mean([by_family[n] for n in v]) for k, v in groups.items()}
         result["by_family"] = {name: round(score, 2) for name, score in by_family.items()}

@@ -11,22 +11,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autottt.adapters.models.base import Completion, LanguageModel
-from autottt.adapters.tasks.grid import STOP, completion, grid_to_text, prompt, text_to_grid
-from autottt.adapters.tasks.views import GridView
+from autottt.adapters.tasks.prompts import (
+    STOP,
+    completion,
+    prompt,
+    text_to_value,
+    value_to_text,
+)
+from autottt.adapters.tasks.views import View
 from autottt.errors import ContextLengthError, StrategyError, TaskError
 from autottt.strategies.base import RunContext
-from autottt.types import Grid, Task
+from autottt.types import Task, Value
 
 SLACK = 8  # tokens an answer may be longer than the demonstrations suggest
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One view's answer to one query; `grid` is None where the completion is not a grid."""
+    """One view's answer to one query; `output` is None where the completion is none."""
 
     query: int
-    view: GridView
-    grid: Grid | None
+    view: View
+    output: Value | None
     completion: Completion
 
     @property
@@ -37,10 +43,10 @@ class Proposal:
 
 def answer_limit(task: Task, query: int, model: LanguageModel) -> int:
     """How many tokens the answer to a query may take, judged by the demonstrations' sizes."""
-    asked = len(grid_to_text(task.queries[query]))
+    asked = len(value_to_text(task.queries[query]))
     limit = 0.0
     for example in task.demonstrations:
-        source, output = len(grid_to_text(example.input)), len(completion(example.output))
+        source, output = len(value_to_text(example.input)), len(completion(example.output))
         limit = max(limit, output, output * asked / source)
     return math.ceil(limit) + SLACK
 
@@ -68,13 +74,13 @@ def prompt_ids(task: Task, query: int, model: LanguageModel) -> list[int]:
     return model.start() + model.encode(prompt(task.demonstrations, task.queries[query]))
 
 
-def propose(task: Task, views: Sequence[GridView], context: RunContext) -> list[Proposal]:
+def propose(task: Task, views: Sequence[View], context: RunContext) -> list[Proposal]:
     """Answer every query under every view in one batch; views that do not fit are left out.
 
     Raises `StrategyError` where no view fits.
     """
     model = context.model
-    places: list[tuple[int, GridView]] = []
+    places: list[tuple[int, View]] = []
     prompts: list[list[int]] = []
     limit = 0
     for view in views:
@@ -94,15 +100,15 @@ def propose(task: Task, views: Sequence[GridView], context: RunContext) -> list[
         prompts, max_new_tokens=limit, stop=STOP, deadline=context.deadline
     )
     return [
-        Proposal(query, view, _parse(done, view), done)
+        Proposal(query, view, _parse(done, view, task), done)
         for (query, view), done in zip(places, completions, strict=True)
     ]
 
 
-def _parse(done: Completion, view: GridView) -> Grid | None:
+def _parse(done: Completion, view: View, task: Task) -> Value | None:
     if not done.finished:
         return None
     try:
-        return view.invert_grid(text_to_grid(done.text))
+        return view.invert_value(text_to_value(done.text, task))
     except TaskError:
         return None

@@ -21,8 +21,8 @@ from autottt.adapters.models.base import (
     TrainRecord,
     TrainSettings,
 )
-from autottt.adapters.tasks.grid import prompt_parts
-from autottt.adapters.tasks.views import GridView, draw_views
+from autottt.adapters.tasks.prompts import prompt_parts
+from autottt.adapters.tasks.views import View, draw_views
 from autottt.errors import StrategyError
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import VIEWS, tokens_used
@@ -68,7 +68,7 @@ class TTT:
             proposals = propose(task, views, context)
         candidates = rank_all(proposals, len(task.queries))
         if not all(candidates):
-            raise StrategyError("after training, no view gave a grid in the time there was")
+            raise StrategyError("after training, no view gave an output in the time there was")
         return Attempt(
             strategy=self.name,
             candidates=candidates,
@@ -110,7 +110,7 @@ def demonstration_sequence(
     return TokenSequence(tuple(ids), tuple(is_target))
 
 
-def _random_view(task: Task, rng: np.random.Generator) -> GridView:
+def _random_view(task: Task, rng: np.random.Generator) -> View:
     order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
     return replace(draw_views(task, 2, rng)[1], order=order)
 

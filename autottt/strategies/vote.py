@@ -11,22 +11,22 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from autottt.strategies.proposals import Proposal
-from autottt.types import Candidate, Grid
+from autottt.types import Candidate, Value
 
 MAX_CANDIDATES = 8
 
 
 def rank(proposals: Iterable[Proposal]) -> tuple[Candidate, ...]:
-    """The distinct answers to one query, best first; empty where no view gave a grid."""
-    votes: dict[Grid, list[float]] = defaultdict(list)
+    """The distinct answers to one query, best first; empty where no view gave an output."""
+    votes: dict[Value, list[float]] = defaultdict(list)
     total = 0
     for proposal in proposals:
         total += 1
-        if proposal.grid is not None:
-            votes[proposal.grid].append(proposal.log_probability)
+        if proposal.output is not None:
+            votes[proposal.output].append(proposal.log_probability)
     candidates = [
-        Candidate(grid, len(scores) / total, sum(scores) / len(scores))
-        for grid, scores in votes.items()
+        Candidate(output, len(scores) / total, sum(scores) / len(scores))
+        for output, scores in votes.items()
     ]
     candidates.sort(key=lambda c: (c.score, c.log_probability), reverse=True)
     return tuple(candidates[:MAX_CANDIDATES])
@@ -41,8 +41,8 @@ def evidence(proposals: Sequence[Proposal], queries: int) -> dict[str, float]:
     """Confidence and consistency of an attempt, each the mean over the task's queries.
 
     `vote_share` (0-1) share of views that agree with the winner; `vote_entropy` (0-1) entropy of
-    the votes over its maximum; `valid_share` (0-1) views that gave a grid; `identity_agrees` (0 or
-    1) the plain view gave the winner; `sequence_logp` (nats, <= 0) mean log-probability of the
+    the votes over its maximum; `valid_share` (0-1) views that gave an output; `identity_agrees` (0
+    or 1) the plain view gave the winner; `sequence_logp` (nats, <= 0) mean log-probability of the
     views that voted for the winner; `mean_logp`, `min_logp` (nats), `margin` (nats) and `entropy`
     (nats): mean over views of the mean or minimum over tokens.
     """
@@ -61,8 +61,8 @@ def _one(proposals: Sequence[Proposal]) -> dict[str, float]:
     return {
         "vote_share": ranked[0].score if ranked else 0.0,
         "vote_entropy": spread / math.log(max(2, len(proposals))),
-        "valid_share": sum(p.grid is not None for p in proposals) / len(proposals),
-        "identity_agrees": float(bool(ranked) and proposals[0].grid == ranked[0].output),
+        "valid_share": sum(p.output is not None for p in proposals) / len(proposals),
+        "identity_agrees": float(bool(ranked) and proposals[0].output == ranked[0].output),
         "sequence_logp": ranked[0].log_probability if ranked else -50.0,
         "mean_logp": _mean(_mean(c.log_probabilities) for c in written),
         "min_logp": _mean(min(c.log_probabilities) for c in written),

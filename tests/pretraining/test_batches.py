@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from autottt.adapters.models.byte_level import PAD
-from autottt.adapters.tasks.grid import completion, grid_to_text
+from autottt.adapters.tasks.prompts import completion, prompt, value_to_text
 from autottt.pretraining.batches import BatchPlan, collate, encode_pair
+from autottt.pretraining.families.base import Content
+from autottt.pretraining.sampling import draw_task
 from autottt.pretraining.splits import pretraining_families
+from autottt.types import Value
 
 PLAN = BatchPlan(pretraining_families(), seed=0, tokens=1024, short_steps=2)
 
@@ -17,9 +20,25 @@ def test_a_pair_is_encoded_as_the_prompt_writes_it() -> None:
     """The fast encoder of the training gives the bytes of the text format, targets marked."""
     x, y = np.array([[1, 0], [2, 3]], dtype=np.int8), np.array([[4, 5]], dtype=np.int8)
     row = encode_pair((x, y))
-    source, output = grid_to_text(((1, 0), (2, 3))) + ">", completion(((4, 5),))
+    source, output = value_to_text(((1, 0), (2, 3))) + ">", completion(((4, 5),))
     assert bytes(row.ids.tolist()).decode() == source + output
     assert bytes(row.ids[row.is_output].tolist()).decode() == output
+
+
+def _content(value: Value) -> Content:
+    return value if isinstance(value, str) else np.array(value, dtype=np.int8)
+
+
+@pytest.mark.parametrize("name", ["text_sort_words", "text_balanced", "grid_gravity"])
+def test_a_task_is_trained_on_as_it_is_asked(name: str) -> None:
+    """The pairs of a drawn task, encoded one by one, are the prompt and the completion."""
+    task = draw_task(name, 3)
+    assert task.targets is not None
+    asked = prompt(task.demonstrations, task.queries[0]) + completion(task.targets[0])
+    pairs = [*((e.input, e.output) for e in task.demonstrations)]
+    pairs.append((task.queries[0], task.targets[0]))
+    rows = [encode_pair((_content(source), _content(output))).ids for source, output in pairs]
+    assert bytes(np.concatenate(rows).tolist()).decode() == asked
 
 
 @pytest.mark.parametrize("step", [0, 1, 5, 6])

@@ -14,7 +14,7 @@ NAMES = sorted(FAMILIES)
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_family_draws_valid_pairs(name: str) -> None:
-    """Colours 0-9, grids within 30x30 and lines within 48 cells, rules that change something."""
+    """Grids within 30x30, lines within 48 cells, texts of one line; rules that change something."""
     family = FAMILIES[name]
     drawn = 0
     for seed in range(12):
@@ -22,13 +22,19 @@ def test_a_family_draws_valid_pairs(name: str) -> None:
         drawn += len(pairs)
         for x, y in pairs:
             for cells in (x, y):
+                if isinstance(cells, str):
+                    assert family.kind == "text"
+                    assert 0 < len(cells) <= 90
+                    assert cells.isprintable()
+                    assert cells.isascii()
+                    continue
                 assert cells.dtype == np.int8
                 assert cells.ndim == 2
                 assert cells.size > 0
                 assert cells.min() >= 0
                 assert cells.max() <= 9
-                assert cells.shape[1] <= (48 if family.dims == 1 else 30)
-                assert cells.shape[0] <= (1 if family.dims == 1 else 30)
+                assert cells.shape[1] <= (48 if family.kind == "line" else 30)
+                assert cells.shape[0] <= (1 if family.kind == "line" else 30)
     assert drawn >= 30, f"{name} gave {drawn} of 60 pairs"
     assert family.concept.endswith(".")
 
@@ -57,6 +63,7 @@ def test_varying_a_task_keeps_its_structure() -> None:
     rng = np.random.default_rng(0)
     x = np.array([[1, 2], [0, 3]], dtype=np.int8)
     for _ in range(20):
-        ((a, b),) = vary([(x, x)], 2, rng)
+        ((a, b),) = vary([(x, x)], "grid", rng)
         assert np.array_equal(a, b)
+        assert not isinstance(a, str)
         assert len(np.unique(a)) == 4

@@ -25,7 +25,7 @@ RECIPE = Recipe(
     compile=False,
     row_lengths=(256,),
     row_weights=(1.0,),
-    short_steps=0,
+    short_share=0.0,
 )
 
 

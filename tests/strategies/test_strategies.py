@@ -10,19 +10,20 @@ import pytest
 from autottt.adapters.models.base import LoraSettings, TrainSettings
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.adapters.tasks.grid import completion
+from autottt.adapters.tasks.prompts import completion
 from autottt.errors import StrategyError, UnknownNameError
 from autottt.strategies import registry
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
 from autottt.strategies.ttt import TTT, demonstration_sequence
-from autottt.types import Grid, Task
+from autottt.types import Grid, Task, Value
 
 SHORT = TTT(lora=LoraSettings(rank=4, alpha=8), training=TrainSettings(steps=3, stop_loss=0.0))
 
 
-def mirror(grid: Grid) -> Grid:
+def mirror(grid: Value) -> Grid:
     """A rule that commutes with every view of a line."""
+    assert not isinstance(grid, str)
     return tuple(row[::-1] for row in grid)
 
 

@@ -20,7 +20,8 @@ from autottt.adapters.models.base import (
     TrainRecord,
     TrainSettings,
 )
-from autottt.adapters.tasks.grid import completion, text_to_grid
+from autottt.adapters.tasks.grid import text_to_grid
+from autottt.adapters.tasks.prompts import completion
 from autottt.types import Grid
 
 Rule = Callable[[Grid], Grid]

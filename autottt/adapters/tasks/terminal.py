@@ -1,4 +1,4 @@
-"""Grids as coloured blocks in a terminal, made with rich.
+"""Tasks in a terminal, grids as coloured blocks, made with rich.
 
 Pure functions from grids and tasks to rich renderables: nothing is printed here and no terminal
 is needed. Every cell also carries its digit, so that a grid can be read where colours are off.
@@ -15,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from autottt.types import Example, Grid, Task
+from autottt.types import Example, Grid, Task, Value
 
 # digit on background, the palette in which ARC is usually drawn
 PALETTE = (
@@ -36,6 +36,13 @@ GAP = 3
 ARROW = "→"
 
 
+def value_block(value: Value, *, cell_width: int = 2) -> Text:
+    """An input or output: a grid as blocks, a text as it is."""
+    if isinstance(value, str):
+        return Text(value, overflow="fold")
+    return grid_block(value, cell_width=cell_width)
+
+
 def grid_block(grid: Grid, *, cell_width: int = 2) -> Text:
     """A grid as H lines of W cells, each `cell_width` columns wide."""
     block = Text(overflow="fold")
@@ -48,10 +55,10 @@ def grid_block(grid: Grid, *, cell_width: int = 2) -> Text:
 
 
 @dataclass(frozen=True)
-class GridRow:
-    """Captioned grids joined by arrows: side by side where they fit, else one below another."""
+class ValueRow:
+    """Captioned values joined by arrows: side by side where they fit, else one below another."""
 
-    grids: tuple[tuple[str, Grid], ...]
+    values: tuple[tuple[str, Value], ...]
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -63,26 +70,26 @@ class GridRow:
         yield self._stacked(options.max_width)
 
     def _width(self, cell_width: int) -> int:
-        widths = [max(len(caption), len(grid[0]) * cell_width) for caption, grid in self.grids]
+        widths = [max(len(caption), _columns(value, cell_width)) for caption, value in self.values]
         return sum(widths) + (2 * GAP + len(ARROW)) * (len(widths) - 1)
 
     def _side_by_side(self, cell_width: int) -> RenderableType:
         table = Table.grid(padding=(0, GAP))
         cells: list[RenderableType] = []
-        for caption, grid in self.grids:
+        for caption, value in self.values:
             if cells:
                 table.add_column(vertical="middle")
                 cells.append(Text(f"\n{ARROW}"))
             table.add_column(no_wrap=True)
-            cells.append(_captioned(caption, grid_block(grid, cell_width=cell_width)))
+            cells.append(_captioned(caption, value_block(value, cell_width=cell_width)))
         table.add_row(*cells)
         return table
 
     def _stacked(self, available: int) -> RenderableType:
         blocks = []
-        for caption, grid in self.grids:
-            width = 2 if 2 * len(grid[0]) <= available else 1
-            blocks.append(_captioned(caption, grid_block(grid, cell_width=width)))
+        for caption, value in self.values:
+            width = 2 if _columns(value, 2) <= available else 1
+            blocks.append(_captioned(caption, value_block(value, cell_width=width)))
         return Group(*blocks)
 
 
@@ -90,15 +97,21 @@ def _captioned(caption: str, block: Text) -> RenderableType:
     return Group(Text(caption, style="dim"), block)
 
 
-def _size(grid: Grid) -> str:
-    return f"{len(grid)}x{len(grid[0])}"
+def _columns(value: Value, cell_width: int) -> int:
+    if isinstance(value, str):
+        return max(map(len, value.split("\n")))
+    return len(value[0]) * cell_width
+
+
+def _size(value: Value) -> str:
+    return "" if isinstance(value, str) else f"{len(value)}x{len(value[0])}"
 
 
 def example_row(example: Example, *, name: str = "demonstration") -> RenderableType:
     """One demonstration: input, arrow, output."""
-    return GridRow(
+    return ValueRow(
         (
-            (f"{name} {_size(example.input)}", example.input),
+            (f"{name} {_size(example.input)}".strip(), example.input),
             (_size(example.output), example.output),
         )
     )
@@ -110,17 +123,17 @@ def demonstrations(task: Task) -> RenderableType:
     return Group(*(Padding(row, (0, 0, 1, 0)) for row in rows))
 
 
-def query_row(query: Grid, *, name: str = "query") -> RenderableType:
+def query_row(query: Value, *, name: str = "query") -> RenderableType:
     """One query, without an answer."""
-    return GridRow(((f"{name} {_size(query)}", query),))
+    return ValueRow(((f"{name} {_size(query)}".strip(), query),))
 
 
 def answer_row(
-    query: Grid, outputs: Sequence[Grid], *, captions: Sequence[str] = (), name: str = "query"
+    query: Value, outputs: Sequence[Value], *, captions: Sequence[str] = (), name: str = "query"
 ) -> RenderableType:
     """One query and the outputs proposed for it, best first, with a caption each if given."""
-    shown = [(f"{name} {_size(query)}", query)]
+    shown = [(f"{name} {_size(query)}".strip(), query)]
     for i, output in enumerate(outputs):
-        caption = captions[i] if i < len(captions) else f"answer {_size(output)}"
+        caption = captions[i] if i < len(captions) else f"answer {_size(output)}".strip()
         shown.append((caption, output))
-    return GridRow(tuple(shown))
+    return ValueRow(tuple(shown))

@@ -1,8 +1,9 @@
-"""Views: invertible transformations of a whole grid task.
+"""Views: invertible transformations of a whole task.
 
 A `GridView` renames colours, applies one of the eight symmetries of the square to every grid, and
-reorders the demonstrations. The answer to a viewed task, inverted, is an answer to the task. The
-module draws views; what a strategy does with them is its own affair.
+reorders the demonstrations; a `TextView` only reorders them. The answer to a viewed task,
+inverted, is an answer to the task. The module draws views; what a strategy does with them is its
+own affair.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autottt.types import COLOURS, Example, Grid, Task
+from autottt.types import COLOURS, Example, Grid, Task, Value
 
 IDENTITY_COLOURS = tuple(range(COLOURS))
 
@@ -71,32 +72,15 @@ class GridView:
 
     def apply(self, task: Task) -> Task:
         """The same task seen through the view."""
-        shown = tuple(self._apply_example(e) for e in task.demonstrations)
-        if self.order is not None:
-            shown = tuple(shown[i] for i in self.order)
-        return self._with(task, shown, self.apply_grid)
+        return _changed(_reordered(task, self.order), lambda v: self.apply_grid(_grid(v)))
 
     def invert(self, task: Task) -> Task:
         """The task of which `task` is the view: `invert(apply(t)) == t`."""
-        shown = [
-            Example(self.invert_grid(e.input), self.invert_grid(e.output))
-            for e in task.demonstrations
-        ]
-        if self.order is not None:
-            shown = [shown[self.order.index(i)] for i in range(len(shown))]
-        return self._with(task, tuple(shown), self.invert_grid)
+        return _changed(_reordered(task, _inverse(self.order)), self.invert_value)
 
-    def _apply_example(self, example: Example) -> Example:
-        return Example(self.apply_grid(example.input), self.apply_grid(example.output))
-
-    @staticmethod
-    def _with(task: Task, shown: tuple[Example, ...], change: Callable[[Grid], Grid]) -> Task:
-        return replace(
-            task,
-            demonstrations=shown,
-            queries=tuple(change(q) for q in task.queries),
-            targets=None if task.targets is None else tuple(change(t) for t in task.targets),
-        )
+    def invert_value(self, value: Value) -> Grid:
+        """The output for the task, from an output for its view."""
+        return self.invert_grid(_grid(value))
 
     @staticmethod
     def _recolour(grid: Grid, colours: tuple[int, ...]) -> Grid:
@@ -105,21 +89,76 @@ class GridView:
         return tuple(tuple(colours[c] for c in row) for row in grid)
 
 
+@dataclass(frozen=True)
+class TextView:
+    """An order of the demonstrations; the texts stay as they are.
+
+    `order[i]` is the old place of the i-th demonstration (None keeps the order).
+    """
+
+    order: tuple[int, ...] | None = None
+
+    def apply(self, task: Task) -> Task:
+        """The same task seen through the view."""
+        return _reordered(task, self.order)
+
+    def invert(self, task: Task) -> Task:
+        """The task of which `task` is the view: `invert(apply(t)) == t`."""
+        return _reordered(task, _inverse(self.order))
+
+    def invert_value(self, value: Value) -> Value:
+        """The output for the task, from an output for its view."""
+        return value
+
+
+View = GridView | TextView
+
+
+def _grid(value: Value) -> Grid:
+    assert not isinstance(value, str), "a GridView is drawn for tasks of the domain grid alone"
+    return value
+
+
+def _reordered(task: Task, order: tuple[int, ...] | None) -> Task:
+    if order is None:
+        return task
+    return replace(task, demonstrations=tuple(task.demonstrations[i] for i in order))
+
+
+def _inverse(order: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    return None if order is None else tuple(order.index(i) for i in range(len(order)))
+
+
+def _changed(task: Task, change: Callable[[Value], Value]) -> Task:
+    return replace(
+        task,
+        demonstrations=tuple(
+            Example(change(e.input), change(e.output)) for e in task.demonstrations
+        ),
+        queries=tuple(change(q) for q in task.queries),
+        targets=None if task.targets is None else tuple(change(t) for t in task.targets),
+    )
+
+
 def is_line(task: Task) -> bool:
-    """Whether every grid of the task has one row."""
-    grids = [g for e in task.demonstrations for g in (e.input, e.output)]
-    return all(len(g) == 1 for g in [*grids, *task.queries])
+    """Whether the task is one of grids, and every one of them has one row."""
+    values = [v for e in task.demonstrations for v in (e.input, e.output)]
+    return all(not isinstance(v, str) and len(v) == 1 for v in [*values, *task.queries])
 
 
 def draw_views(
     task: Task, n: int, rng: np.random.Generator, *, keep_background: bool = True
-) -> list[GridView]:
+) -> list[View]:
     """`n` views, the identity first, covering the symmetries before any is repeated.
 
-    Line tasks use the identity and the left-right flip only. `keep_background` fixes colour 0.
+    Line tasks use the identity and the left-right flip only, text tasks the orders of their
+    demonstrations. `keep_background` fixes colour 0.
     """
+    if task.domain == "text":
+        orders = (rng.permutation(len(task.demonstrations)) for _ in range(n - 1))
+        return [TextView(), *(TextView(tuple(int(i) for i in order)) for order in orders)]
     names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
-    views = [GridView()]
+    views: list[View] = [GridView()]
     pool: list[str] = []
     while len(views) < n:
         if not pool:

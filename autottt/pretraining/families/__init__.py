@@ -29,6 +29,8 @@ from autottt.pretraining.families import (  # noqa: F401 - imported for what the
     shape_scale,
     shape_select,
     shape_tile,
+    text_logic,
+    text_words,
 )
 from autottt.pretraining.families.base import FAMILIES, Family
 

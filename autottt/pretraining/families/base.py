@@ -17,6 +17,11 @@ Rng = np.random.Generator
 Cells = NDArray[np.int8]  # (H, W), colours 0-9, 0 is the background
 Pair = tuple[Cells, Cells]
 PairMaker = Callable[[], Pair | None]  # None: this draw was degenerate, draw again
+TextPair = tuple[str, str]  # one line each, not empty
+TextMaker = Callable[[], TextPair | None]
+Content = Cells | str
+AnyPair = tuple[Content, Content]
+AnyMaker = Callable[[], AnyPair | None]
 
 FAMILIES: dict[str, Family] = {}
 
@@ -25,13 +30,14 @@ FAMILIES: dict[str, Family] = {}
 class Family:
     """A named distribution over tasks that share a concept.
 
-    `dims` is 1 for one-row grids and 2 for others; `concept` is the first line of the docstring.
+    `kind` is "line" for one-row grids, "grid" for others and "text" for strings; `concept` is the
+    first line of the docstring.
     """
 
     name: str
     group: str
-    dims: int
-    make: Callable[[Rng], PairMaker]
+    kind: str
+    make: Callable[[Rng], AnyMaker]
 
     @property
     def concept(self) -> str:
@@ -41,16 +47,31 @@ class Family:
 def family(
     group: str, *, dims: int
 ) -> Callable[[Callable[[Rng], PairMaker]], Callable[[Rng], PairMaker]]:
-    """Register the decorated function as a family under its own name."""
+    """Register the decorated function as a family of grid tasks under its own name."""
 
     def register(make: Callable[[Rng], PairMaker]) -> Callable[[Rng], PairMaker]:
-        name = make.__name__
-        if name in FAMILIES:
-            raise ValueError(f"family {name!r} is defined twice; rename one of them")
-        FAMILIES[name] = Family(name, group, dims, make)
+        _add(Family(make.__name__, group, "line" if dims == 1 else "grid", make))
         return make
 
     return register
+
+
+def text_family(
+    group: str,
+) -> Callable[[Callable[[Rng], TextMaker]], Callable[[Rng], TextMaker]]:
+    """Register the decorated function as a family of text tasks under its own name."""
+
+    def register(make: Callable[[Rng], TextMaker]) -> Callable[[Rng], TextMaker]:
+        _add(Family(make.__name__, group, "text", make))
+        return make
+
+    return register
+
+
+def _add(new: Family) -> None:
+    if new.name in FAMILIES:
+        raise ValueError(f"family {new.name!r} is defined twice; rename one of them")
+    FAMILIES[new.name] = new
 
 
 def between(rng: Rng, low: int, high: int) -> int:

@@ -6,16 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.adapters.tasks.grid import (
-    STOP,
-    completion,
-    grid_to_text,
-    prompt,
-    prompt_parts,
-    text_to_grid,
-)
+from autottt.adapters.tasks.grid import grid_to_text, text_to_grid
 from autottt.errors import TaskError
-from autottt.types import COLOURS, MAX_LINE, MAX_SIDE, Example, Grid, as_grid
+from autottt.types import COLOURS, MAX_LINE, MAX_SIDE, Grid, as_grid
 
 
 @st.composite
@@ -32,14 +25,6 @@ def grids(draw: st.DrawFn) -> Grid:
 def test_parsing_inverts_serialising(grid: Grid) -> None:
     """Any grid survives the way to text and back."""
     assert text_to_grid(grid_to_text(grid)) == grid
-
-
-@given(grids())
-def test_completion_ends_with_the_stop_and_nowhere_else(grid: Grid) -> None:
-    """The stop text ends an answer and does not occur inside one."""
-    text = completion(grid)
-    assert text.index(STOP) == len(text) - len(STOP)
-    assert text_to_grid(text) == grid
 
 
 @pytest.mark.parametrize(
@@ -76,12 +61,3 @@ def test_a_cell_is_a_whole_number_from_0_to_9(cell: object) -> None:
     """Anything but an integer from 0 to 9 is refused with its value."""
     with pytest.raises(TaskError, match="0 to 9"):
         as_grid([[0, cell]])  # type: ignore[list-item]
-
-
-def test_a_prompt_is_its_parts() -> None:
-    """A prompt reads demonstration by demonstration and marks the outputs."""
-    examples = [Example(((1, 2),), ((2, 1),)), Example(((3,), (4,)), ((4,), (3,)))]
-    query = ((5,),)
-    assert prompt(examples, query) == "12\n>21\n\n3\n4\n>4\n3\n\n5\n>"
-    parts = prompt_parts(examples, query)
-    assert [text for text, is_output in parts if is_output] == ["21\n\n", "4\n3\n\n"]

@@ -1,0 +1,109 @@
+"""`autottt bench-model`: what a model solves by each strategy on tasks it has never seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from autottt.cli.exits import positive, valid_seed
+from autottt.errors import InputError
+from autottt.types import JSON
+
+STRATEGIES = ("icl", "icl-vote", "ttt")
+LOG, TABLE = "outcomes.jsonl", "table.json"
+
+
+def bench_model(
+    out: Annotated[Path, typer.Option(help="Directory of the log and the table; continued.")],
+    one_d_arc: Annotated[
+        Path | None, typer.Option(help="The folder of 1D-ARC; left out without it.")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(help="Bytes of an ARC task's prompt and answer, at most; 0 for no ARC.")
+    ] = 2048,
+    per_type: Annotated[int, typer.Option(help="Tasks of each type of 1D-ARC.")] = 50,
+    per_family: Annotated[int, typer.Option(help="Tasks of each test family; 0 for none.")] = 1,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A strategy, given once each; icl, icl-vote, ttt.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds of everything random, by commas.")] = "0",
+    jobs: Annotated[int, typer.Option(help="Processes of one thread each.")] = 1,
+    model: Annotated[
+        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
+    ] = "embedded",
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON on stdout.")] = False,
+) -> None:
+    """Measure a model on 1D-ARC, on the tasks of ARC-AGI-1 that fit, and on unseen families.
+
+    A run that was stopped goes on where it was; the table covers the tasks that were asked for and
+    is written to table.json too.
+    """
+    positive("--per-type", per_type)
+    positive("--jobs", jobs)
+    if max_tokens < 0 or per_family < 0:
+        raise InputError("--max-tokens and --per-family are whole numbers from 0")
+    numbers = parse_seeds(seeds)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is not a directory")
+    if one_d_arc is not None and not one_d_arc.is_dir():
+        raise InputError(f"{one_d_arc} is not a directory; give the folder of 1D-ARC")
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+    from autottt.cli.live import Bars
+    from autottt.controller.outcomes import read_outcomes
+    from autottt.evaluation import benchmark
+    from autottt.evaluation.collect import measure_all
+    from autottt.strategies.registry import get
+
+    names = strategy or list(STRATEGIES)
+    for name in names:
+        get(name)
+    tasks = []
+    if one_d_arc is not None:
+        tasks += benchmark.first_of_each(benchmark.one_d_arc_tasks(one_d_arc), per_type)
+    tasks += benchmark.arc_tasks(max_tokens) + benchmark.unseen_tasks(per_family)
+    loaded, log = HuggingFaceModel(model), out / LOG
+    with Bars(Console(stderr=True)) as bars:
+        for seed in numbers:
+            measure_all(tasks, log, loaded, names, seed, bars, jobs=jobs)
+    asked = {(group, task.id) for group, task in tasks}
+    outcomes = [
+        o
+        for o in (read_outcomes(log) if log.exists() else [])
+        if (o.group, o.task_id) in asked and o.seed in numbers and o.model == loaded.fingerprint
+    ]
+    result = benchmark.table(outcomes)
+    (out / TABLE).write_text(json.dumps(result, indent=1) + "\n")
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        Console().print(_shown(result))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Distinct seeds from a list like "0,1,2"; raises `InputError`."""
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise InputError(f"--seeds is whole numbers parted by commas, not {text!r}") from None
+    for number in numbers:
+        valid_seed(number)
+    return numbers
+
+
+def _shown(result: JSON) -> Table:
+    arms = list(result["rows"][0]["strategies"])
+    shown = Table("group", "tasks", *(f"{arm} {unit}" for arm in arms for unit in ("right", "s")))
+    for section in ("rows", "totals"):
+        for row in result[section]:
+            cells = []
+            for arm in arms:
+                of = row["strategies"][arm]
+                cells += [f"{of['exact_match']:.1%}", f"{of['seconds']:.1f}"]
+            shown.add_row(row["group"], str(row["tasks"]), *cells)
+        shown.add_section()
+    return shown

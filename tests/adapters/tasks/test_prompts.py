@@ -1,0 +1,51 @@
+"""Tasks as prompts, and completions as values."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autottt.adapters.tasks.prompts import STOP, completion, prompt, prompt_parts, text_to_value
+from autottt.errors import TaskError
+from autottt.types import Example, Task, Value
+
+WORDS = Task.from_examples([("b a", "a b")], "d c")
+GRIDS = Task.from_examples([([[1]], [[2]])], [[3]])
+
+
+@given(
+    st.one_of(
+        st.text(st.characters(exclude_characters="\n", codec="utf-8"), min_size=1),
+        st.lists(st.integers(0, 9), min_size=1, max_size=30).map(lambda row: (tuple(row),)),
+    )
+)
+def test_completion_ends_with_the_stop_and_nowhere_else(value: Value) -> None:
+    """The stop text ends an answer, does not occur inside one, and the value comes back."""
+    text = completion(value)
+    assert text.index(STOP) == len(text) - len(STOP)
+    task = WORDS if isinstance(value, str) else GRIDS
+    assert text_to_value(text.removesuffix(STOP), task) == value
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a\n\nb", "\na"])
+def test_a_text_that_would_end_its_answer_early_is_refused(text: str) -> None:
+    """Empty texts and empty lines raise `TaskError`, as does a task of grids and texts."""
+    with pytest.raises(TaskError):
+        Task.from_examples([("a", text)], "b")
+    with pytest.raises(TaskError, match="all are"):
+        Task.from_examples([([[1]], "a")], "b")
+
+
+def test_a_text_task_is_asked_like_a_grid_task() -> None:
+    """The same marks part inputs from outputs in both domains."""
+    assert prompt(WORDS.demonstrations, WORDS.queries[0]) == "b a\n>a b\n\nd c\n>"
+
+
+def test_a_prompt_is_its_parts() -> None:
+    """A prompt reads demonstration by demonstration and marks the outputs."""
+    examples = [Example(((1, 2),), ((2, 1),)), Example(((3,), (4,)), ((4,), (3,)))]
+    query = ((5,),)
+    assert prompt(examples, query) == "12\n>21\n\n3\n4\n>4\n3\n\n5\n>"
+    parts = prompt_parts(examples, query)
+    assert [text for text, is_output in parts if is_output] == ["21\n\n", "4\n3\n\n"]
