@@ -366,7 +366,7 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
     assert choose_recipe(tmp_path, steps=70, minutes=None, asked={"seed": 4}) == earlier
     with pytest.raises(InputError, match="70 steps with seed 4, which differs in steps"):
         choose_recipe(tmp_path, steps=80, minutes=None, asked={})
-    with pytest.raises(InputError, match="differs in hidden"):
+    with pytest.raises(InputError, match="differs in heads, hidden"):
         choose_recipe(tmp_path, steps=None, minutes=None, asked=sized("tiny") | {"layers": 5})
     with pytest.raises(InputError, match="minutes"):
         choose_recipe(tmp_path, steps=None, minutes=1.0, asked={})

@@ -35,6 +35,9 @@ def pretrain(
     release: Annotated[
         Path | None, typer.Option(help="Write the model in the Hugging Face format here.")
     ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Runs that the released model's card compares.")
+    ] = None,
 ) -> None:
     """Pretrain the embedded model on generated tasks.
 
@@ -65,7 +68,7 @@ def pretrain(
     if release is not None:
         from autottt.pretraining.release import release as write
 
-        write(out, release)
+        write(out, release, beside or ())
         typer.echo(f"released in {release}", err=True)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import torch
@@ -13,13 +15,19 @@ from autottt.pretraining.splits import CALIBRATION, TEST, pretraining_families
 from autottt.pretraining.train import Log, Recipe, new_model
 from autottt.pretraining.validation import KINDS
 
+Run = tuple[Recipe, Log]
 
-def model_card(recipe: Recipe, record: Log) -> str:
-    """The card in Markdown; every number comes from the recipe, the log or the splits."""
-    size = sum(p.numel() for p in new_model(recipe).parameters())
+
+def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
+    """The card in Markdown; every number comes from the recipe, the logs or the splits.
+
+    `beside` are other runs to compare it with in a table.
+    """
+    size = _size(recipe)
     last = record.validation[-1] if record.validation else {}
     by_family = last.get("by_family", {})
     seen = pretraining_families()
+    stages = [*_earlier(record), (recipe, record)]
     return "\n".join(
         [
             "# The embedded model",
@@ -27,16 +35,27 @@ def model_card(recipe: Recipe, record: Log) -> str:
             f"A Llama of {size / 1e6:.2f} M parameters (hidden {recipe.hidden}, {recipe.layers} "
             f"layers, {recipe.heads} heads, context {recipe.context}) over bytes, trained from "
             "random weights by `autottt pretrain` on generated few-shot tasks alone. It writes "
-            "nothing but small grids; it is there so that everything runs without a download.",
+            "small grids and short lines of text; it is there so that everything runs without a "
+            "download.",
             "",
-            f"- Seed {recipe.seed}; {record.step} steps, {record.tokens / 1e6:.1f} M tokens, "
-            f"{record.seconds / 60:.0f} minutes on {_machine()}.",
+            *(f"- Run {i}: {_run(*run)}." for i, run in enumerate(stages, start=1)),
+            f"- The last on {_machine()}.",
             f"- Muon on the matrices at {recipe.matrix_learning_rate:g}, AdamW on the rest at "
             f"{recipe.learning_rate:g}; flat, then linear decay over {recipe.decay_share:.0%}.",
             f"- {len(FAMILIES)} families: {len(seen)} in pretraining, {len(CALIBRATION)} held out "
             f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any.",
             "",
-            "## Loss (nats a token on demonstration outputs)",
+            "## Tokens, sizes and optimizers",
+            "",
+            "Each row is the end of a run, its rate decayed to zero: one-view ICL on two fresh "
+            "tasks of each family, and the mean loss of the last 100 steps. Tokens count padding.",
+            "",
+            "| parameters | optimizer | tokens | loss | seen lines | seen grids | unseen lines "
+            "| unseen grids |",
+            "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *_compared(stages, beside),
+            "",
+            "## Loss of the last run (nats a token on demonstration outputs)",
             "",
             "| step | mean loss of the 250 steps before |",
             "| ---: | ---: |",
@@ -71,6 +90,56 @@ def model_card(recipe: Recipe, record: Log) -> str:
     )
 
 
+def _earlier(record: Log) -> list[Run]:
+    """The runs before this one, the first one first, from the logs that it carries."""
+    if record.earlier is None:
+        return []
+    known = {f.name for f in fields(Recipe)}
+    recipe = Recipe(**{k: v for k, v in record.earlier["recipe"].items() if k in known})
+    log = Log(**record.earlier["log"])
+    return [*_earlier(log), (recipe, log)]
+
+
+def _run(recipe: Recipe, record: Log) -> str:
+    start = "random weights" if recipe.start_from is None else "the weights of the run before"
+    return (
+        f"from {start}, seed {recipe.seed}, {record.step} steps, {record.tokens / 1e6:.1f} M "
+        f"tokens, {record.seconds / 60:.0f} minutes"
+    )
+
+
+def _compared(stages: Sequence[Run], beside: Sequence[Run]) -> list[str]:
+    rows = []
+    before = 0
+    for recipe, log in stages:
+        before += log.tokens
+        rows.append((_size(recipe), before, recipe, log))
+    rows += [(_size(recipe), log.tokens, recipe, log) for recipe, log in beside]
+    return [_row(*row) for row in sorted(rows, key=lambda row: row[:2])]
+
+
+def _size(recipe: Recipe) -> int:
+    return sum(p.numel() for p in new_model(recipe).parameters())
+
+
+def _row(size: int, tokens: int, recipe: Recipe, record: Log) -> str:
+    last = record.validation[-1] if record.validation else {}
+    end = [loss for _, loss in record.curve[-4:]]
+    cells = [f"{size / 1e6:.2f} M", recipe.optimizer, f"{tokens / 1e6:.1f} M"]
+    cells.append(f"{sum(end) / len(end):.3f}" if end else "-")
+    for name, old in _COMPARED:
+        score = last.get(name, last.get(old))
+        cells.append("-" if score is None else f"{score:.1%}")
+    return f"| {' | '.join(cells)} |"
+
+
+# names of groups, and what logs called them before there were texts
+_COMPARED = (
+    ("seen_line", "seen_1d"),
+    ("seen_grid", "seen_2d"),
+    ("unseen_line", "unseen_1d"),
+    ("unseen_grid", "unseen_2d"),
+)
 _GROUPS = tuple(f"{side}_{kind}" for side in ("seen", "unseen") for kind in KINDS)
 
 

@@ -24,7 +24,7 @@ def test_a_family_draws_valid_pairs(name: str) -> None:
             for cells in (x, y):
                 if isinstance(cells, str):
                     assert family.kind == "text"
-                    assert 0 < len(cells) <= 90
+                    assert 0 < len(cells) <= 100
                     assert cells.isprintable()
                     assert cells.isascii()
                     continue
