@@ -1,4 +1,4 @@
-"""`autottt bench-model`: what a model solves by each strategy on tasks it has never seen."""
+"""`autottt bench-model`: what a model solves by each strategy, on tasks it has never seen."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ def bench_model(
     ] = 2048,
     per_type: Annotated[int, typer.Option(help="Tasks of each type of 1D-ARC.")] = 50,
     per_family: Annotated[int, typer.Option(help="Tasks of each test family; 0 for none.")] = 1,
+    seen: Annotated[
+        int, typer.Option(help="Pretraining families, with a fresh task of each; 0 for none.")
+    ] = 40,
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy, given once each; icl, icl-vote, ttt.")
     ] = None,
@@ -38,15 +41,15 @@ def bench_model(
     ] = "embedded",
     as_json: Annotated[bool, typer.Option("--json", help="The table as JSON on stdout.")] = False,
 ) -> None:
-    """Measure a model on 1D-ARC, on the tasks of ARC-AGI-1 that fit, and on unseen families.
+    """Measure a model on 1D-ARC, on the tasks of ARC-AGI-1 that fit, and on generated tasks.
 
     A run that was stopped goes on where it was; the table covers the tasks that were asked for and
     is written to table.json too.
     """
     positive("--per-type", per_type)
     positive("--jobs", jobs)
-    if max_tokens < 0 or per_family < 0:
-        raise InputError("--max-tokens and --per-family are whole numbers from 0")
+    if min(max_tokens, per_family, seen) < 0:
+        raise InputError("--max-tokens, --per-family and --seen are whole numbers from 0")
     numbers = parse_seeds(seeds)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is not a directory")
@@ -65,7 +68,8 @@ def bench_model(
     tasks = []
     if one_d_arc is not None:
         tasks += benchmark.first_of_each(benchmark.one_d_arc_tasks(one_d_arc), per_type)
-    tasks += benchmark.arc_tasks(max_tokens) + benchmark.unseen_tasks(per_family)
+    tasks += benchmark.unseen_tasks(per_family) + benchmark.seen_tasks(seen)
+    tasks += benchmark.arc_tasks(max_tokens)
     loaded, log = HuggingFaceModel(model), out / LOG
     with Bars(Console(stderr=True)) as bars:
         for seed in numbers:

@@ -1,13 +1,15 @@
-"""The benchmark of a model: exact match of strategies on 1D-ARC, ARC-AGI-1 and unseen families.
+"""The benchmark of a model: exact match of strategies on 1D-ARC, ARC-AGI-1 and generated tasks.
 
-None of these tasks was in the pretraining of the embedded model or in the fitting of its gate. A
-task is right when the first candidate of every query is its target. Outcomes go to a log, so a
-benchmark that was stopped goes on where it was, and a table is a function of the log.
+None of these tasks was in the pretraining of the embedded model or in the fitting of its gate; the
+suite of seen families alone has fresh tasks of families that pretraining drew from. A task is right
+when the first candidate of every query is its target. Outcomes go to a log, so a benchmark that was
+stopped goes on where it was, and a table is a function of the log.
 """
 
 from __future__ import annotations
 
 import platform
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -18,11 +20,11 @@ from autottt.controller.outcomes import Outcome
 from autottt.errors import InputError
 from autottt.evaluation.collect import generated_tasks
 from autottt.pretraining.families import FAMILIES
-from autottt.pretraining.splits import TEST
+from autottt.pretraining.splits import TEST, pretraining_families
 from autottt.types import JSON, Task
 
-ONE_D_ARC, ARC, UNSEEN = "1d-arc", "arc-agi-1", "test-families"
-GROUPS = (ONE_D_ARC, ARC, UNSEEN)
+ONE_D_ARC, ARC, UNSEEN, SEEN = "1d-arc", "arc-agi-1", "test-families", "seen-families"
+SEED = 900  # of generated tasks, apart from those that a gate is fitted to
 MAX_CELLS = 700  # of a generated task
 
 # 1D-ARC's types -> the pretraining family of the same concept, judged by reading both. The tasks
@@ -69,8 +71,19 @@ def arc_tasks(max_tokens: int) -> list[tuple[str, Task]]:
 
 def unseen_tasks(per_family: int) -> list[tuple[str, Task]]:
     """`(test-families/KIND, task)` for so many tasks of every test family."""
-    drawn = generated_tasks(TEST, per_family, seed=0, max_cells=MAX_CELLS)
-    return [(f"{UNSEEN}/{FAMILIES[name].kind}", task) for name, task in drawn]
+    return _generated(UNSEEN, TEST, per_family)
+
+
+def seen_tasks(families: int) -> list[tuple[str, Task]]:
+    """`(seen-families/KIND, task)`, a fresh task of each of so many pretraining families."""
+    names = pretraining_families()
+    chosen = random.Random(SEED).sample(names, min(families, len(names)))
+    return _generated(SEEN, chosen, 1)
+
+
+def _generated(suite: str, families: Sequence[str], each: int) -> list[tuple[str, Task]]:
+    drawn = generated_tasks(families, each, seed=SEED, max_cells=MAX_CELLS)
+    return [(f"{suite}/{FAMILIES[name].kind}", task) for name, task in drawn]
 
 
 def first_of_each(tasks: Sequence[tuple[str, Task]], n: int) -> list[tuple[str, Task]]:

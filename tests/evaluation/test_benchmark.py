@@ -18,6 +18,7 @@ from autottt.evaluation.benchmark import (
     first_of_each,
     length,
     one_d_arc_tasks,
+    seen_tasks,
     table,
     unseen_tasks,
 )
@@ -68,6 +69,9 @@ def test_the_suites_hold_what_fits_and_nothing_that_was_trained_on() -> None:
     drawn = unseen_tasks(1)
     assert {group for group, _ in drawn} == {f"test-families/{k}" for k in ("line", "grid", "text")}
     assert {task.id.partition(":")[0] for _, task in drawn} <= set(TEST)
+    known = seen_tasks(4)
+    assert {task.id.partition(":")[0] for _, task in known} <= set(pretraining_families())
+    assert len(known) == 4
     assert first_of_each([("a", found[0][1])] * 3 + [("b", found[0][1])], 2) == [
         ("a", found[0][1]),
         ("a", found[0][1]),
@@ -92,6 +96,7 @@ def test_a_benchmark_in_two_processes_goes_on_where_it_was(tmp_path: Path) -> No
     """The command measures the real model, writes its table, and measures nothing twice."""
     out = tmp_path / "bench"
     arguments = ["bench-model", "--out", str(out), "--max-tokens", "90", "--per-family", "0"]
+    arguments += ["--seen", "0"]
     arguments += ["--strategy", "icl", "--jobs", "2", "--json"]
     first = CliRunner().invoke(app, arguments)
     assert first.exit_code == 0, first.output
