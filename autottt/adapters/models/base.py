@@ -47,7 +47,7 @@ class Score:
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Shape of the LoRA: rank, alpha, dropout and the modules it sits on."""
+    """Shape of the LoRA: rank, alpha, dropout and the modules it sits on (see `lora_layers`)."""
 
     rank: int = 64
     alpha: int = 128

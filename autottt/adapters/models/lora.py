@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,13 +18,13 @@ from torch import Tensor, nn
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainRecord, TrainSettings
 from autottt.adapters.models.fingerprint import Snapshot
+from autottt.adapters.models.lora_layers import attach, detach
 from autottt.errors import DivergenceError, RestorationError
 
 if TYPE_CHECKING:
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
 SMOOTHING = 0.8  # of the running mean loss
-LEFTOVERS = ("peft_config", "active_adapter", "_hf_peft_config_loaded")  # attributes peft may leave
 
 
 class LoraSession:
@@ -41,8 +40,7 @@ class LoraSession:
         self._owner.lock.acquire()
         try:
             self._snapshot = Snapshot.take(self._owner.module)
-            self._before = set(vars(self._owner.module))
-            self._attach()
+            attach(self._owner.module, self._settings, seed=self._seed)
         except BaseException:
             self._leave()
             raise
@@ -113,25 +111,6 @@ class LoraSession:
             logits[:, :-1][chosen].float(), targets[:, 1:][chosen]
         )  # over (N, V)
 
-    def _attach(self) -> None:
-        from peft import LoraConfig, get_peft_model
-
-        config = LoraConfig(
-            r=self._settings.rank,
-            lora_alpha=self._settings.alpha,
-            lora_dropout=self._settings.dropout,
-            target_modules=self._settings.targets
-            if isinstance(self._settings.targets, str)
-            else list(self._settings.targets),
-            task_type="CAUSAL_LM",
-        )
-        torch.manual_seed(self._seed)
-        with warnings.catch_warnings():
-            # peft 0.21 asks transformers 5 for an attribute by its old name
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
-            self._peft = get_peft_model(self._owner.module, config)
-        self._peft.eval()
-
     def _leave(self) -> None:
         try:
             self._restore()
@@ -142,12 +121,7 @@ class LoraSession:
         snapshot, module = self._snapshot, self._owner.module
         if snapshot is None:
             return
-        if hasattr(self, "_peft"):
-            self._peft.unload()
-            del self._peft
-        for name in LEFTOVERS:
-            if name in vars(module) and name not in self._before:
-                delattr(module, name)
+        detach(module)
         snapshot.restore_state(module)
         wrong = snapshot.differences(module)
         if wrong:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +13,8 @@ import torch
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fingerprint import Snapshot, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import DivergenceError, RestorationError
+from autottt.adapters.models.lora_layers import attach, detach
+from autottt.errors import DivergenceError, RestorationError, StrategyError
 
 SETTINGS = LoraSettings(rank=4, alpha=8)
 TRAINING = TrainSettings(steps=6, stop_loss=0.0)
@@ -140,3 +142,51 @@ def test_the_fingerprint_sees_one_bit(tiny_model: HuggingFaceModel) -> None:
     changed = fingerprint(tiny_model.module)
     weights[0, 0] ^= 1
     assert changed != before == fingerprint(tiny_model.module)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.parametrize("targets", ["all-linear", ("q_proj", "down_proj")])
+def test_the_lora_is_that_of_peft(
+    tiny_model: HuggingFaceModel, targets: str | tuple[str, ...]
+) -> None:
+    """With the same matrices, logits and gradients are those of peft's own layers."""
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraSettings(rank=4, alpha=8, targets=targets)
+    ids = torch.arange(48, 58)[None]
+    before = Snapshot.take(tiny_model.module)
+    layers = attach(tiny_model.module, settings, seed=0)
+    values = torch.Generator().manual_seed(1)
+    for layer in layers:
+        layer.lora_b.data.normal_(generator=values)
+    ours = tiny_model.module(input_ids=ids).logits
+    ours.square().mean().backward()
+    detach(tiny_model.module)
+    before.restore_state(tiny_model.module)
+    assert_untouched(tiny_model, before)
+
+    wanted = targets if isinstance(targets, str) else list(targets)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=wanted, task_type="CAUSAL_LM")
+    theirs: Any = get_peft_model(copy.deepcopy(tiny_model.module), config)
+    pairs = [m for m in theirs.modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")]
+    assert len(pairs) == len(layers)
+    for layer, pair in zip(layers, pairs, strict=True):
+        pair.lora_A["default"].weight.data = layer.lora_a.data.clone()
+        pair.lora_B["default"].weight.data = layer.lora_b.data.clone()
+    logits = theirs(input_ids=ids).logits
+    torch.testing.assert_close(logits, ours, rtol=1e-4, atol=1e-5)
+    logits.square().mean().backward()
+    for layer, pair in zip(layers, pairs, strict=True):
+        gradient = pair.lora_A["default"].weight.grad
+        torch.testing.assert_close(gradient, layer.lora_a.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_targets_that_match_nothing_are_a_typed_error(tiny_model: HuggingFaceModel) -> None:
+    """The error names the targets, and the model is as it was."""
+    before = Snapshot.take(tiny_model.module)
+    with (
+        pytest.raises(StrategyError, match="nowhere"),
+        tiny_model.session(LoraSettings(targets=("nowhere",)), seed=0),
+    ):
+        raise AssertionError("the session opened")
+    assert_untouched(tiny_model, before)

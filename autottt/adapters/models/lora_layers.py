@@ -1,0 +1,101 @@
+"""Low-rank matrices beside frozen linear layers, put on a model and taken off again.
+
+    y = base(x) + alpha / rank * B A x        (Hu et al., 2021, equation 3)
+
+A holds small random numbers and B zeros, so a fresh LoRA changes nothing. A layer stands in the
+place of its base and calls it; taking it off puts the very same module back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from autottt.adapters.models.base import LoraSettings
+from autottt.errors import StrategyError
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer with A (r, in) and B (out, r) beside it, both in fp32."""
+
+    def __init__(self, base: nn.Module, settings: LoraSettings, generator: torch.Generator) -> None:
+        super().__init__()
+        inward, outward = _shape(base)
+        device = next(base.parameters()).device
+        bound = 1 / math.sqrt(inward)  # kaiming_uniform with a = sqrt(5), as peft draws it
+        draw = torch.rand(settings.rank, inward, generator=generator)
+        self.base = base
+        self.scale = settings.alpha / settings.rank
+        self.dropout = settings.dropout
+        self.lora_a = nn.Parameter(((2 * draw - 1) * bound).to(device))
+        self.lora_b = nn.Parameter(torch.zeros(outward, settings.rank, device=device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out)."""
+        y: Tensor = self.base(x)
+        if self.dropout:
+            x = nn.functional.dropout(x, self.dropout, self.training)
+        low = nn.functional.linear(x.to(self._dtype(x)), self.lora_a)
+        return y + nn.functional.linear(low, self.lora_b * self.scale).to(y.dtype)
+
+    def _dtype(self, x: Tensor) -> torch.dtype:
+        return x.dtype if torch.is_autocast_enabled(x.device.type) else self.lora_a.dtype
+
+
+def attach(module: nn.Module, settings: LoraSettings, *, seed: int) -> list[LoraLinear]:
+    """Freeze the model and put a LoRA on its targets; returns the new layers, in module order.
+
+    "all-linear" is every linear layer but the output head; other targets are ends of module names.
+    Raises `StrategyError` where nothing matches.
+    """
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    layers = []
+    for name, base in list(_targets(module, settings)):
+        layer = LoraLinear(base, settings, generator)
+        _replace(module, name, layer)
+        layers.append(layer)
+    if not layers:
+        raise StrategyError(
+            f"no linear layer matches the LoRA targets {settings.targets!r}; name some of the "
+            "model's modules"
+        )
+    return layers
+
+
+def detach(module: nn.Module) -> None:
+    """Take every LoRA off: each base module is again where it was."""
+    for name, layer in list(module.named_modules()):
+        if isinstance(layer, LoraLinear):
+            _replace(module, name, layer.base)
+
+
+def _targets(module: nn.Module, settings: LoraSettings) -> Iterator[tuple[str, nn.Module]]:
+    head = getattr(module, "get_output_embeddings", lambda: None)()
+    for name, layer in module.named_modules():
+        if layer is head or not _is_linear(layer):
+            continue
+        if settings.targets == "all-linear" or name.endswith(tuple(settings.targets)):
+            yield name, layer
+
+
+def _is_linear(layer: nn.Module) -> bool:
+    from transformers.pytorch_utils import Conv1D
+
+    return isinstance(layer, nn.Linear | Conv1D)
+
+
+def _shape(layer: nn.Module) -> tuple[int, int]:
+    """Features in and out; transformers' Conv1D (GPT-2) names them nx and nf."""
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
+    return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]
+
+
+def _replace(module: nn.Module, name: str, new: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(module.get_submodule(parent), last, new)
