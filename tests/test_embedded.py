@@ -6,11 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from autottt import Solver, Task
 from autottt.adapters.models.huggingface import SHIPPED
 from autottt.adapters.tasks.files import load_tasks
+from autottt.cli import app
 from autottt.controller.difficulty import load_gate
+from autottt.controller.outcomes import read_outcomes
 from autottt.pretraining.sampling import draw_task
 from autottt.pretraining.splits import HELD_OUT, pretraining_families
 from autottt.solver import GATE_FILE
@@ -28,6 +31,29 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
     assert set(gate.heads) == {"icl_right", "ttt_fixes", "ttt_right"}
     assert all(head["kind"] == "logistic" for head in gate.report.values())
+
+
+def test_a_report_covers_the_groups_that_are_asked_for() -> None:
+    """Policies are replayed on part of a log, and a group that does not exist is refused."""
+    log = SHIPPED["embedded"] / "outcomes.jsonl"
+    lines = [o for o in read_outcomes(log) if o.group.startswith("line_")]
+    done = CliRunner().invoke(app, ["report", str(log), "--group", "line_", "--json"])
+    assert done.exit_code == 0, done.output
+    rows = {row["policy"]: row for row in json.loads(done.stdout)["policies"]}
+    assert rows["ttt"]["tasks"] == len(lines) > 0
+    assert rows["ttt"]["right"] == sum(o.arms["ttt"].right for o in lines)
+    assert rows["oracle"]["right"] >= rows["auto"]["right"]
+    assert CliRunner().invoke(app, ["report", str(log), "--group", "nothing"]).exit_code == 2
+
+
+def test_a_task_in_words_is_answered_in_words(solver: Solver) -> None:
+    """Texts go through probe, decision and training like grids."""
+    task = draw_task("text_first_letters", 4_000_000, demonstrations=3)
+    for strategy in (None, "ttt"):
+        answer = solver.solve(task, strategy=strategy)
+        assert answer.restored
+        assert all(isinstance(c.output, str) for c in answer.answers[0])
+        assert answer.answers[0]
 
 
 def test_the_weights_are_small_and_the_card_is_complete() -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autottt.cli.exits import not_negative
+from autottt.errors import InputError
 
 
 def report(
@@ -24,6 +25,9 @@ def report(
     price: Annotated[
         float | None, typer.Option(help="What a second costs, in units of accuracy.")
     ] = None,
+    group: Annotated[
+        str, typer.Option(help="Only tasks of groups that begin so, as arc-agi-1.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
     names: Annotated[
         bool, typer.Option("--names", help="Also list the tasks that are fixed, broken or both.")
@@ -38,7 +42,10 @@ def report(
     from autottt.evaluation.replay import fixed_and_broken, replay
     from autottt.solver import GATE_FILE
 
-    outcomes = [outcome for log in logs for outcome in read_outcomes(log)]
+    every = [outcome for log in logs for outcome in read_outcomes(log)]
+    outcomes = [outcome for outcome in every if outcome.group.startswith(group)]
+    if every and not outcomes:
+        raise InputError(f"no task's group begins with {group!r}")
     path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE
     fitted = load_gate(path, model=outcomes[0].model if outcomes else "")
     rows = replay(outcomes, fitted, Policy(PRICE if price is None else price))
