@@ -26,11 +26,15 @@ def solver() -> Solver:
 
 
 def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
-    """Nothing falls back to the default policy, and every head was fitted."""
+    """Nothing falls back to the default policy, and a head is a constant only by measurement."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
     assert set(gate.heads) == {"icl_right", "ttt_fixes", "ttt_right"}
-    assert all(head["kind"] == "logistic" for head in gate.report.values())
+    kinds = {name: head["kind"] for name, head in gate.report.items()}
+    assert kinds["icl_right"] == kinds["ttt_right"] == "logistic"
+    assert (
+        kinds["ttt_fixes"] == "logistic" or "base rate" in gate.report["ttt_fixes"]["why_constant"]
+    )
 
 
 def test_a_report_covers_the_groups_that_are_asked_for() -> None:

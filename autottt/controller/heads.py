@@ -2,8 +2,9 @@
 
 A head is mean imputation, standardisation and L2 logistic regression, calibrated by a sigmoid on
 out-of-fold scores. Folds keep groups (task families) whole, so that calibration and report speak
-of families never seen. Where the data cannot support that, the head is a constant: the base rate
-with Laplace's correction, and the report says why.
+of families never seen. Where the data cannot support that, or where on families left out the
+features predict no better than the base rate, the head is a constant: the base rate with Laplace's
+correction, and the report says why.
 
 The module knows nothing of arms, outcomes or files.
 """
@@ -89,6 +90,11 @@ def fit_head(
     x, y = matrix(names, rows), np.asarray(labels, dtype=np.int64)
     families = np.asarray(groups, dtype=object)
     estimator, strength, why = _fit(x, y, families, seed)
+    held_out = None if estimator is None else _out_of_group(x, y, families, seed)
+    base = np.full(len(y), _prior(y))
+    if held_out is not None and _loss(y, held_out) >= _loss(y, base):
+        estimator, strength, held_out = None, None, None
+        why = "on groups left out, the features predict no better than the base rate"
     report: JSON = {
         "kind": "constant" if estimator is None else "logistic",
         "why_constant": why,
@@ -97,8 +103,7 @@ def fit_head(
         "groups": len(set(groups)),
         "C": strength,
     }
-    held_out = None if estimator is None else _out_of_group(x, y, families, seed)
-    report |= _scores(y, np.full(len(y), _prior(y)) if held_out is None else held_out)
+    report |= _scores(y, base if held_out is None else held_out)
     if held_out is None:
         report["auroc"] = None
     return Head(names, _prior(y), estimator, report)
@@ -151,7 +156,7 @@ def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int) -> Folds | None:
 def _best_strength(x: Array, y: Labels, folds: Folds) -> float:
     def loss(strength: float) -> float:
         p = cross_val_predict(_pipeline(strength), x, y, cv=folds, method="predict_proba")
-        return float(log_loss(y, p[:, 1], labels=[0, 1]))
+        return _loss(y, p[:, 1])
 
     return min(STRENGTHS, key=loss)  # the first of equals: the stronger penalty
 
@@ -179,6 +184,10 @@ def _positive(estimator: Any, x: Array) -> Array:
     return p
 
 
+def _loss(y: Labels, p: Array) -> float:
+    return float(log_loss(y, p, labels=[0, 1]))
+
+
 def _prior(y: Labels) -> float:
     return (int(y.sum()) + 1) / (len(y) + 2)
 
@@ -190,6 +199,6 @@ def _scores(y: Labels, p: Array) -> JSON:
     return {
         "auroc": float(roc_auc_score(y, p)) if both else None,
         "brier": float(brier_score_loss(y, p, labels=[0, 1], pos_label=1)),
-        "log_loss": float(log_loss(y, p, labels=[0, 1])),
+        "log_loss": _loss(y, p),
         "ece": expected_calibration_error(y, p),
     }

@@ -16,7 +16,7 @@ from statistics import mean
 
 from autottt.adapters.tasks.files import load_tasks
 from autottt.adapters.tasks.prompts import completion, prompt
-from autottt.controller.outcomes import Outcome
+from autottt.controller.outcomes import ICL_ARMS, Outcome
 from autottt.errors import InputError
 from autottt.evaluation.collect import generated_tasks
 from autottt.pretraining.families import FAMILIES
@@ -132,15 +132,20 @@ def table(outcomes: Sequence[Outcome]) -> JSON:
                 for o in outcomes
                 if o.group.startswith(ARC) and o.seed == seeds[0] and o.arms[arm].right
             )
-            for arm in outcomes[0].arms
+            for arm in _arms(outcomes)
         },
     }
+
+
+def _arms(outcomes: Sequence[Outcome]) -> list[str]:
+    """The strategies of a log, those that do not train first."""
+    return sorted(outcomes[0].arms, key=lambda arm: (arm not in ICL_ARMS, arm))
 
 
 def _row(name: str, outcomes: Sequence[Outcome]) -> JSON:
     seeds = sorted({o.seed for o in outcomes})
     arms: JSON = {}
-    for arm in outcomes[0].arms:
+    for arm in _arms(outcomes):
         shares = [mean(o.arms[arm].right for o in outcomes if o.seed == seed) for seed in seeds]
         arms[arm] = {
             "exact_match": mean(shares),
