@@ -116,11 +116,16 @@ def decide(
 def _top_features(
     gate: Gate, features: Mapping[str, float], tried: Evidence, chosen: str, in_hand: str
 ) -> tuple[tuple[str, float, float], ...]:
-    """What spoke for running the chosen arm, or for the answer in hand."""
-    if chosen != in_hand:
-        return gate.pulls(fix_head(chosen), features)
-    known = features if chosen == ICL_VOTE else after(features, tried[chosen])
-    return gate.pulls(right_head(chosen), known)
+    """What spoke for running the chosen arm, or for or against the answer in hand.
+
+    Where the chance that the arm mends is the same for every task, the doubt in the answer in hand
+    is all that its gain rests on.
+    """
+    pulls = gate.pulls(fix_head(chosen), features) if chosen != in_hand else ()
+    if pulls:
+        return pulls
+    known = features if in_hand == ICL_VOTE else after(features, tried[in_hand])
+    return gate.pulls(right_head(in_hand), known)
 
 
 def _reason(

@@ -73,6 +73,15 @@ def test_a_hard_task_is_trained_and_an_easy_one_answered(gate: Gate) -> None:
     assert easy.reason.endswith("answer with icl-vote.")
 
 
+def test_where_every_task_is_mended_alike_the_doubt_explains_the_choice(gate: Gate) -> None:
+    """A constant head has nothing to show, so the features are those of the answer in hand."""
+    heads = gate.heads | {"ttt_fixes": Head((), 0.4)}
+    decision = choose(replace(gate, heads=heads), HARD, arms=["ttt"])
+    assert decision.chosen == "ttt"
+    assert decision.top_features == gate.pulls("icl_right", HARD)
+    assert decision.top_features
+
+
 def test_after_an_attempt_the_better_answer_is_given(gate: Gate) -> None:
     """Evidence decides between the attempts in hand, and a tried arm does not run again."""
     good = choose(gate, HARD, tried={"icl-vote": {}, "ttt": {"held_out": 1.0}}, arms=["ttt"])
