@@ -53,7 +53,7 @@ class TTT:
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()
-        with context.model.session(self.lora, seed=context.seed) as session:
+        with context.model.session(self.lora, seeds=[context.seed]) as session:
             record = session.train(
                 self._batches(task, context),
                 self.training,

@@ -127,8 +127,10 @@ class LanguageModel(Protocol):
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """Log-probabilities of the target tokens of each sequence."""
 
-    def session(self, settings: LoraSettings, *, seed: int) -> AbstractContextManager[Session]:
-        """Attach a fresh LoRA, exclusively, until the context is left."""
+    def session(
+        self, settings: LoraSettings, *, seeds: Sequence[int]
+    ) -> AbstractContextManager[Session]:
+        """Attach a fresh LoRA for each seed, exclusively, until the context is left."""
 
     def verify(self) -> bool:
         """Whether every weight is bit for bit what was loaded."""

@@ -82,7 +82,7 @@ class FakeModel:
         return Score((-0.01 if exact else -2.0,) * len(wanted), exact)
 
     @contextmanager
-    def session(self, settings: LoraSettings, *, seed: int) -> Iterator[FakeModel]:
+    def session(self, settings: LoraSettings, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
         before = list(self.weights)
         try:
             yield self

@@ -59,8 +59,8 @@ class HuggingFaceModel:
         marked = self.tokenizer("")["input_ids"]  # what the tokenizer itself puts before text
         return [int(i) for i in marked if i == self.tokenizer.bos_token_id]
 
-    def session(self, settings: LoraSettings, *, seed: int) -> LoraSession:
-        return LoraSession(self, settings, seed=seed)
+    def session(self, settings: LoraSettings, *, seeds: Sequence[int]) -> LoraSession:
+        return LoraSession(self, settings, seeds=seeds)
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 compute on this model's device."""

@@ -4,12 +4,16 @@
 
 A holds small random numbers and B zeros, so a fresh LoRA changes nothing. A layer stands in the
 place of its base and calls it; taking it off puts the very same module back.
+
+A layer holds one pair (A, B) for each of K tasks. The rows of a batch are equal groups in order,
+one for each selected task, and each group goes through its own pair: one pass of the frozen base
+serves them all, with the results of one task at a time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -19,44 +23,59 @@ from autottt.errors import StrategyError
 
 
 class LoraLinear(nn.Module):
-    """A frozen linear layer with A (r, in) and B (out, r) beside it, both in fp32."""
+    """A frozen linear layer with A (K, r, in) and B (K, out, r) beside it, both in fp32.
 
-    def __init__(self, base: nn.Module, settings: LoraSettings, generator: torch.Generator) -> None:
+    `selected` are the places of the tasks that the next rows belong to; None is all of them.
+    """
+
+    def __init__(
+        self, base: nn.Module, settings: LoraSettings, generators: Sequence[torch.Generator]
+    ) -> None:
         super().__init__()
         inward, outward = _shape(base)
         device = next(base.parameters()).device
         bound = 1 / math.sqrt(inward)  # kaiming_uniform with a = sqrt(5), as peft draws it
-        draw = torch.rand(settings.rank, inward, generator=generator)
+        draw = torch.stack([torch.rand(settings.rank, inward, generator=g) for g in generators])
         self.base = base
         self.scale = settings.alpha / settings.rank
         self.dropout = settings.dropout
         self.lora_a = nn.Parameter(((2 * draw - 1) * bound).to(device))
-        self.lora_b = nn.Parameter(torch.zeros(outward, settings.rank, device=device))
+        self.lora_b = nn.Parameter(torch.zeros(len(draw), outward, settings.rank, device=device))
+        self.selected: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
+        """(G * n, ..., in) -> (G * n, ..., out), for G selected tasks."""
         y: Tensor = self.base(x)
         if self.dropout:
             x = nn.functional.dropout(x, self.dropout, self.training)
-        low = nn.functional.linear(x.to(self._dtype(x)), self.lora_a)
-        return y + nn.functional.linear(low, self.lora_b * self.scale).to(y.dtype)
+        a: Tensor = self.lora_a
+        b = self.lora_b * self.scale
+        if self.selected is not None:
+            a, b = a[self.selected], b[self.selected]
+        x = x.to(self._dtype(x))
+        if len(a) == 1:
+            return y + nn.functional.linear(nn.functional.linear(x, a[0]), b[0]).to(y.dtype)
+        grouped = x.reshape(len(a), -1, x.shape[-1])  # (G, N, in)
+        return y + torch.bmm(torch.bmm(grouped, a.mT), b.mT).reshape(y.shape).to(y.dtype)
 
     def _dtype(self, x: Tensor) -> torch.dtype:
         return x.dtype if torch.is_autocast_enabled(x.device.type) else self.lora_a.dtype
 
 
-def attach(module: nn.Module, settings: LoraSettings, *, seed: int) -> list[LoraLinear]:
-    """Freeze the model and put a LoRA on its targets; returns the new layers, in module order.
+def attach(module: nn.Module, settings: LoraSettings, *, seeds: Sequence[int]) -> list[LoraLinear]:
+    """Freeze the model and put a LoRA on its targets, with a pair for each seed.
+
+    Returns the new layers, in module order.
 
     "all-linear" is every linear layer but the output head; other targets are ends of module names.
     Raises `StrategyError` where nothing matches.
     """
     for parameter in module.parameters():
         parameter.requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers = []
     for name, base in list(_targets(module, settings)):
-        layer = LoraLinear(base, settings, generator)
+        layer = LoraLinear(base, settings, generators)
         _replace(module, name, layer)
         layers.append(layer)
     if not layers:

@@ -51,7 +51,7 @@ def test_success_changes_predictions_inside_and_nothing_outside(
     before = Snapshot.take(tiny_model.module)
     asked = batch(0)[:1]
     cold = tiny_model.score(asked)[0].log_probabilities
-    with tiny_model.session(SETTINGS, seed=0) as session:
+    with tiny_model.session(SETTINGS, seeds=[0]) as session:
         record = session.train(batch, TRAINING)
         warm = tiny_model.score(asked)[0].log_probabilities
     assert record.steps == 6
@@ -68,7 +68,7 @@ def test_an_exception_at_any_step_leaves_the_model_as_it_was(
 ) -> None:
     """An error, Ctrl-C or exhausted memory at step k passes through, and the model is restored."""
     before = Snapshot.take(tiny_model.module)
-    with pytest.raises(type(error)), tiny_model.session(SETTINGS, seed=0) as session:
+    with pytest.raises(type(error)), tiny_model.session(SETTINGS, seeds=[0]) as session:
         session.train(failing(error, at), TRAINING)
     assert_untouched(tiny_model, before)
 
@@ -80,14 +80,14 @@ def test_a_loss_that_is_not_finite_is_a_typed_error(
     before = Snapshot.take(tiny_model.module)
     real, calls = torch.nn.functional.cross_entropy, []
 
-    def poisoned(*args: Any) -> Any:
+    def poisoned(*args: Any, **settings: Any) -> Any:
         calls.append(1)
-        return real(*args) * (float("nan") if len(calls) == 3 else 1.0)
+        return real(*args, **settings) * (float("nan") if len(calls) == 3 else 1.0)
 
     monkeypatch.setattr(torch.nn.functional, "cross_entropy", poisoned)
     with (
         pytest.raises(DivergenceError, match="step 2"),
-        tiny_model.session(SETTINGS, seed=0) as session,
+        tiny_model.session(SETTINGS, seeds=[0]) as session,
     ):
         session.train(batch, TRAINING)
     assert_untouched(tiny_model, before)
@@ -97,7 +97,7 @@ def test_the_deadline_stops_at_a_step_boundary(tiny_model: HuggingFaceModel) -> 
     """A deadline that passes during training ends it there, with the reason."""
     before = Snapshot.take(tiny_model.module)
     end = time.monotonic() + 0.3
-    with tiny_model.session(SETTINGS, seed=0) as session:
+    with tiny_model.session(SETTINGS, seeds=[0]) as session:
         record = session.train(batch, TrainSettings(steps=100_000, stop_loss=0.0), deadline=end)
     assert record.stop_reason == "deadline"
     assert 0 < record.steps < 100_000
@@ -106,7 +106,7 @@ def test_the_deadline_stops_at_a_step_boundary(tiny_model: HuggingFaceModel) -> 
 
 def test_a_low_loss_ends_the_training(tiny_model: HuggingFaceModel) -> None:
     """Training stops once the running loss is under the limit, and says so."""
-    with tiny_model.session(SETTINGS, seed=0) as session:
+    with tiny_model.session(SETTINGS, seeds=[0]) as session:
         record = session.train(batch, TrainSettings(steps=50, stop_loss=100.0))
     assert (record.steps, record.stop_reason) == (1, "loss under 100")
 
@@ -117,7 +117,7 @@ def test_damaged_weights_are_found_and_the_model_is_loaded_again(
     """A base weight changed inside a session raises, and the model is then the original again."""
     with (
         pytest.raises(RestorationError, match="weights"),
-        tiny_model.session(SETTINGS, seed=0),
+        tiny_model.session(SETTINGS, seeds=[0]),
         torch.no_grad(),
     ):
         next(tiny_model.module.parameters()).add_(1.0)
@@ -128,7 +128,7 @@ def test_the_same_seed_gives_the_same_lora(tiny_model: HuggingFaceModel) -> None
     """Two sessions with one seed train to the same losses; another seed differs."""
 
     def losses(seed: int) -> tuple[float, ...]:
-        with tiny_model.session(SETTINGS, seed=seed) as session:
+        with tiny_model.session(SETTINGS, seeds=[seed]) as session:
             return session.train(batch, TRAINING).losses
 
     assert losses(1) == losses(1) != losses(2)
@@ -155,7 +155,7 @@ def test_the_lora_is_that_of_peft(
     settings = LoraSettings(rank=4, alpha=8, targets=targets)
     ids = torch.arange(48, 58)[None]
     before = Snapshot.take(tiny_model.module)
-    layers = attach(tiny_model.module, settings, seed=0)
+    layers = attach(tiny_model.module, settings, seeds=[0])
     values = torch.Generator().manual_seed(1)
     for layer in layers:
         layer.lora_b.data.normal_(generator=values)
@@ -171,14 +171,15 @@ def test_the_lora_is_that_of_peft(
     pairs = [m for m in theirs.modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")]
     assert len(pairs) == len(layers)
     for layer, pair in zip(layers, pairs, strict=True):
-        pair.lora_A["default"].weight.data = layer.lora_a.data.clone()
-        pair.lora_B["default"].weight.data = layer.lora_b.data.clone()
+        pair.lora_A["default"].weight.data = layer.lora_a.data[0].clone()
+        pair.lora_B["default"].weight.data = layer.lora_b.data[0].clone()
     logits = theirs(input_ids=ids).logits
     torch.testing.assert_close(logits, ours, rtol=1e-4, atol=1e-5)
     logits.square().mean().backward()
     for layer, pair in zip(layers, pairs, strict=True):
         gradient = pair.lora_A["default"].weight.grad
-        torch.testing.assert_close(gradient, layer.lora_a.grad, rtol=1e-3, atol=1e-6)
+        assert layer.lora_a.grad is not None
+        torch.testing.assert_close(gradient, layer.lora_a.grad[0], rtol=1e-3, atol=1e-6)
 
 
 def test_targets_that_match_nothing_are_a_typed_error(tiny_model: HuggingFaceModel) -> None:
@@ -186,7 +187,46 @@ def test_targets_that_match_nothing_are_a_typed_error(tiny_model: HuggingFaceMod
     before = Snapshot.take(tiny_model.module)
     with (
         pytest.raises(StrategyError, match="nowhere"),
-        tiny_model.session(LoraSettings(targets=("nowhere",)), seed=0),
+        tiny_model.session(LoraSettings(targets=("nowhere",)), seeds=[0]),
     ):
         raise AssertionError("the session opened")
     assert_untouched(tiny_model, before)
+
+
+def task_batch(task: int) -> Callable[[int], Sequence[TokenSequence]]:
+    """Batches of one of several tasks, of different lengths and numbers of rows."""
+
+    def source(step: int) -> list[TokenSequence]:
+        ids = tuple(48 + (task + i) % 10 for i in range(6 + 2 * task))
+        return [TokenSequence(ids, tuple(i > 1 for i in range(len(ids))))] * (2 + task % 2)
+
+    return source
+
+
+def test_tasks_trained_together_learn_what_they_learn_alone(tiny_model: HuggingFaceModel) -> None:
+    """Losses, steps and answers of three tasks in one pass are those of one at a time."""
+    settings, training = SETTINGS, TrainSettings(steps=12, learning_rate=1e-2, stop_loss=5.35)
+    asked = [task_batch(task)(0)[:1] for task in range(3)]
+    alone = []
+    for task in range(3):
+        with tiny_model.session(settings, seeds=[task]) as session:
+            record = session.train(task_batch(task), training)
+            alone.append((record, tiny_model.score(asked[task])[0].log_probabilities))
+    before = Snapshot.take(tiny_model.module)
+    with tiny_model.session(settings, seeds=[0, 1, 2]) as session:
+        records = session.train_many([task_batch(task) for task in range(3)], training)
+        together = []
+        for task in range(3):
+            session.select([task])
+            together.append(tiny_model.score(asked[task])[0].log_probabilities)
+        session.select([2, 0])
+        both = tiny_model.score([*asked[2], *asked[0]])
+    assert_untouched(tiny_model, before)
+    assert len({record.steps for record in records}) > 1, "the tasks stop at different steps"
+    for (record, scores), other, again in zip(alone, records, together, strict=True):
+        assert (other.steps, other.stop_reason) == (record.steps, record.stop_reason)
+        assert other.tokens == record.tokens
+        assert other.losses == pytest.approx(record.losses, rel=2e-2)
+        assert again == pytest.approx(scores, rel=3e-2, abs=3e-2)
+    assert both[0].log_probabilities == pytest.approx(together[2], rel=3e-2, abs=3e-2)
+    assert both[1].log_probabilities == pytest.approx(together[0], rel=3e-2, abs=3e-2)
