@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.huggingface import SHIPPED, HuggingFaceModel
 from autottt.controller.difficulty import Gate, load_gate
 from autottt.controller.graph import STEP_LIMIT, build_graph
 from autottt.controller.policy import PRICE, Policy
-from autottt.controller.state import Listener, SolveContext, first_state, no_listener
-from autottt.errors import GateError
+from autottt.controller.state import (
+    Listener,
+    SolveContext,
+    SolveState,
+    first_state,
+    no_listener,
+)
+from autottt.errors import GateError, InputError, StrategyError
 from autottt.serialise import from_json
 from autottt.strategies import registry
-from autottt.strategies.base import Progress, Strategy, no_progress
+from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
+from autottt.strategies.ttt import TTT
 from autottt.types import Answer, Task
 
 if TYPE_CHECKING:
     from autottt.adapters.models.base import LanguageModel
 
-log = logging.getLogger(__name__)
-GATE_FILE = "gate.skops"
+log_ = logging.getLogger(__name__)
+DEFAULT_ARMS = ("ttt",)  # what the default policy may train, where there is no gate
+TOGETHER = 4  # tasks that share a pass of the model in throughput mode
+GATE_FILE = "gate.json"
 
 
 class Solver:
@@ -32,7 +46,9 @@ class Solver:
 
     `model` is a folder, a hub name, "embedded", or a `LanguageModel`. `gate` is a fitted gate's
     file; None takes the one shipped beside the model. `price` is accuracy per second. A gate that
-    cannot be used is a warning in every answer, and the default policy decides.
+    cannot be used is a warning in every answer, and the default policy decides. Trained adapters are
+    kept, so that the same demonstrations with another query cost no training: in the folder
+    `adapters`, or in memory as long as the solver lives.
     """
 
     def __init__(
@@ -41,7 +57,9 @@ class Solver:
         *,
         gate: str | Path | None = None,
         price: float | None = None,
+        adapters: str | Path | None = None,
     ) -> None:
+        self.adapters = AdapterCache(adapters)
         self.policy = Policy(PRICE if price is None else price)
         self.model = HuggingFaceModel(model) if isinstance(model, str) else model
         self.warnings: tuple[str, ...] = ()
@@ -63,38 +81,123 @@ class Solver:
         progress: Progress = no_progress,
         on_event: Listener = no_listener,
         log: str | Path | None = None,
+        related: tuple[Task, ...] = (),
     ) -> Answer:
         """Answer every query of a task with at most `attempts` candidates each.
 
         `strategy` forces one instead of letting the controller choose. `deadline` is in seconds
         from now. `on_event(kind, payload)` hears of every "probe", "attempt", "decision" and the
-        "answer". `log` is a JSON-lines file for the trace. Raises `InputError` for a task, name,
+        "answer". `log` is a JSON-lines file for the trace. `related` are tasks whose demonstrations
+        strategies that share may use. Raises `InputError` for a task, name,
         or length that cannot be served, and `StrategyError` where a forced strategy fails.
         """
-        policy = replace(self.policy, deadline=deadline)
+        context = self._context(strategy, deadline, progress, on_event, log, related)
+        state = first_state(task, seed=seed, forced=strategy)
+        begin = time.perf_counter()
+        config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
+        done = self._graph.invoke(state, context=context, config=config)
+        return _answer(done, attempts, time.perf_counter() - begin)
+
+    def solve_many(
+        self,
+        tasks: Sequence[Task],
+        *,
+        strategy: str | None = None,
+        seed: int = 0,
+        attempts: int = 2,
+        together: int = TOGETHER,
+        progress: Progress = no_progress,
+        on_event: Listener = no_listener,
+        log: str | Path | None = None,
+    ) -> list[Answer | InputError | StrategyError]:
+        """Answer several tasks; those that are to be trained alike are trained in one pass.
+
+        Every task is decided by itself and stops by itself; `together` tasks at most share a pass
+        of the model. Answers are those of `solve`, up to rounding. A task that cannot be answered
+        gives its error in its place. The seconds of an answer include its share of a common
+        training. The other tasks are what strategies that share look at.
+        """
+        machine = build_graph(InMemorySaver(serde=JsonPlusSerializer()), pause_before_adapt=True)
+        context = self._context(strategy, None, progress, on_event, log, tuple(tasks))
+        paused: dict[int, str] = {}  # place -> the strategy that comes next
+        seconds = [0.0] * len(tasks)
+        failed: dict[int, InputError | StrategyError] = {}
+
+        def go_on(place: int, state: SolveState | None) -> None:
+            begin = time.perf_counter()
+            config: RunnableConfig = {
+                "recursion_limit": STEP_LIMIT,
+                "configurable": {"thread_id": str(place)},
+            }
+            try:
+                machine.invoke(state, context=context, config=config)
+                now = machine.get_state(config)
+                if now.next:
+                    paused[place] = now.values["decisions"][-1]["chosen"]
+            except (InputError, StrategyError) as error:
+                failed[place] = error
+            seconds[place] += time.perf_counter() - begin
+
+        for place, task in enumerate(tasks):
+            go_on(place, first_state(task, seed=seed, forced=strategy))
+        while paused:
+            chosen = next(iter(paused.values()))
+            group = [place for place, name in paused.items() if name == chosen][:together]
+            spent = self._prepare(chosen, [tasks[p] for p in group], context, seed)
+            for place in group:
+                del paused[place]
+                seconds[place] += spent / len(group)
+                go_on(place, None)
+        return [
+            failed[place]
+            if place in failed
+            else _answer(
+                machine.get_state({"configurable": {"thread_id": str(place)}}).values,
+                attempts,
+                seconds[place],
+            )
+            for place in range(len(tasks))
+        ]
+
+    def _prepare(self, name: str, tasks: Sequence[Task], context: SolveContext, seed: int) -> float:
+        """Train what these tasks need into the cache; returns the seconds it took."""
+        begin = time.perf_counter()
+        found = context.strategies[name]
+        if isinstance(found, TTT) and len(tasks) > 1:
+            run = RunContext(self.model, seed, None, context.progress, self.adapters)
+            try:
+                found.prepare([t for t in tasks if found.unavailable(t, run) is None], run)
+            except StrategyError as error:
+                log_.warning(
+                    "training %d tasks together failed (%s); one by one", len(tasks), error
+                )
+        return time.perf_counter() - begin
+
+    def _context(
+        self,
+        strategy: str | None,
+        deadline: float | None,
+        progress: Progress,
+        on_event: Listener,
+        log: str | Path | None,
+        related: tuple[Task, ...],
+    ) -> SolveContext:
+        strategies = dict(registry.available())
         if strategy is not None:
-            registry.get(strategy)
-        strategies = registry.available()
-        context = SolveContext(
+            strategies[strategy] = registry.get(strategy)
+        return SolveContext(
             model=self.model,
             strategies=strategies,
-            arms=tuple(name for name, found in strategies.items() if found.trains),
-            policy=policy,
+            arms=DEFAULT_ARMS if self.gate is None else self.gate.arms,
+            policy=replace(self.policy, deadline=deadline),
             gate=self.gate,
             deadline=None if deadline is None else time.monotonic() + deadline,
             progress=progress,
             listener=on_event,
             log=None if log is None else Path(log),
             warnings=self.warnings,
-        )
-        state = first_state(task, seed=seed, forced=strategy)
-        begin = time.perf_counter()
-        done = self._graph.invoke(state, context=context, config={"recursion_limit": STEP_LIMIT})
-        answer = from_json(Answer, done["answer"])
-        return replace(
-            answer,
-            answers=tuple(candidates[:attempts] for candidates in answer.answers),
-            seconds=time.perf_counter() - begin,
+            adapters=self.adapters,
+            related=related,
         )
 
     def _load_gate(self, gate: str | Path | None) -> Gate | None:
@@ -115,5 +218,11 @@ class Solver:
         return None if folder is None else folder / GATE_FILE
 
     def _warn(self, message: str) -> None:
-        log.warning(message)
+        log_.warning(message)
         self.warnings = (*self.warnings, message)
+
+
+def _answer(state: Mapping[str, Any], attempts: int, seconds: float) -> Answer:
+    answer = from_json(Answer, state["answer"])
+    best = tuple(candidates[:attempts] for candidates in answer.answers)
+    return replace(answer, answers=best, seconds=seconds)

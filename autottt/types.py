@@ -141,7 +141,9 @@ class Attempt:
 
     `held_out` is the share of held-out demonstrations answered exactly, in [0, 1], where the
     strategy measured it. `stop_reason` says why it ended; `error` is set when it failed, and then
-    `candidates` is empty.
+    `candidates` is empty. `memory` is the most that was in use so far, in bytes (of the process on
+    a CPU, of torch on a GPU), where the strategy measured it. `reused` says that it trained
+    nothing, as its adapter was known; `tokens` are still those of the training.
     """
 
     strategy: str
@@ -153,6 +155,8 @@ class Attempt:
     stop_reason: str = "complete"
     evidence: dict[str, float] = field(default_factory=dict)
     error: str | None = None
+    memory: int = 0
+    reused: bool = False
 
     @property
     def ok(self) -> bool:

@@ -46,7 +46,7 @@ def _nothing_changes(tmp_path: Path) -> Iterator[None]:
     """No test here may leave a new file behind or change the shipped model."""
     before = digest(MODEL)
     yield
-    assert {path.name for path in tmp_path.iterdir()} <= {"task.json", "gate.skops"}
+    assert {path.name for path in tmp_path.iterdir()} <= {"task.json", "gate.json"}
     assert digest(MODEL) == before
 
 
@@ -158,7 +158,7 @@ def gate_for_another_model(path: Path) -> None:
 )
 def test_a_gate_that_cannot_be_used_is_a_warning(tmp_path: Path, kind: str, says: str) -> None:
     """The answer comes all the same, by the default policy, and says so; so does stderr."""
-    gate = tmp_path / "gate.skops"
+    gate = tmp_path / "gate.json"
     if kind == "text":
         gate.write_text("not a gate")
     elif kind != "missing":
@@ -180,6 +180,6 @@ def test_a_gate_that_cannot_be_used_is_a_warning(tmp_path: Path, kind: str, says
 def test_a_human_sees_the_gate_warning_in_the_answer(tmp_path: Path) -> None:
     """Without --json the warning stands below the answer."""
     path = write(tmp_path, TASK)
-    done = run("solve", path, "--strategy", "icl", "--gate", "gate.skops", folder=tmp_path)
+    done = run("solve", path, "--strategy", "icl", "--gate", "gate.json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "warning: cannot read the gate file gate.skops" in done.stdout
+    assert "warning: cannot read the gate file gate.json" in done.stdout

@@ -319,7 +319,7 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["collect", "--out", "x.jsonl", "--families", "nonsense"],
         ["collect", "--out", "x.jsonl", "--tasks-per-family", "0"],
         ["collect", "--out", "."],
-        ["fit", "none.jsonl", "--out", "gate.skops"],
+        ["fit", "none.jsonl", "--out", "gate.json"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--max-tokens", "3"],
         ["sweep", "arc:nonsense", "--out", "x.jsonl"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--strategy", "nonsense"],

@@ -14,7 +14,6 @@ from autottt.cli.exits import positive, valid_seed
 from autottt.errors import InputError
 from autottt.types import JSON
 
-STRATEGIES = ("icl", "icl-vote", "ttt")
 LOG, TABLE = "outcomes.jsonl", "table.json"
 
 
@@ -59,7 +58,7 @@ def bench_model(
     from autottt.cli.live import Bars
     from autottt.controller.outcomes import read_outcomes
     from autottt.evaluation import benchmark
-    from autottt.evaluation.collect import measure_all
+    from autottt.evaluation.collect import STRATEGIES, measure_all
     from autottt.strategies.registry import get
 
     names = strategy or list(STRATEGIES)

@@ -1,4 +1,4 @@
-"""`autottt collect`, `fit` and `sweep`: outcomes of every strategy, and the gate fitted to them."""
+"""`autottt collect`, `fit` and `sweep`: outcomes of strategies, and the gate fitted to them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from autottt.cli.exits import positive, valid_seed, writable
 from autottt.errors import InputError, UnknownNameError
 
 MODEL = "A Hugging Face model: a directory, or a name on the hub."
+STRATEGY = "A strategy to run, given once each; without any: icl, icl-vote, ttt."
 JOBS = "Processes of one thread each; 1 works in this process with all threads."
 
 
@@ -33,17 +34,19 @@ def collect(
     max_cells: Annotated[
         int, typer.Option(help="Cells in all grids of a task, at most: about its tokens.")
     ] = 900,
+    strategy: Annotated[list[str] | None, typer.Option(help=STRATEGY)] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
 ) -> None:
-    """Run every strategy on generated tasks and log how each did, for `autottt fit`."""
+    """Run strategies on generated tasks and log how each did, for `autottt fit`."""
     positive("--tasks-per-family", tasks_per_family)
     valid_seed(seed)
     writable(out)
     positive("--sample", sample)
     positive("--max-cells", max_cells)
     positive("--jobs", jobs)
+    names = known_strategies(strategy)
     chosen = choose_families(families)
     if sample is not None:
         chosen = tuple(random.Random(seed).sample(chosen, min(sample, len(chosen))))
@@ -56,12 +59,23 @@ def collect(
             model=model,
             families=chosen,
             tasks_per_family=tasks_per_family,
+            strategies=names,
             seed=seed,
             max_cells=max_cells,
             jobs=jobs,
             progress=bars,
         )
     typer.echo(f"{count} outcomes in {out}", err=True)
+
+
+def known_strategies(names: list[str] | None) -> list[str]:
+    """Those named, or the default ones; raises `UnknownNameError`."""
+    from autottt.evaluation.collect import STRATEGIES
+    from autottt.strategies.registry import get
+
+    for name in names or ():
+        get(name)
+    return names or list(STRATEGIES)
 
 
 def choose_families(text: str) -> tuple[str, ...]:
@@ -116,14 +130,12 @@ def sweep(
     sample: Annotated[
         int | None, typer.Option(help="So many of the tasks, drawn at random by the seed.")
     ] = None,
-    strategy: Annotated[
-        list[str] | None, typer.Option(help="A strategy to run, given once each; default all.")
-    ] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help=STRATEGY)] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
 ) -> None:
-    """Run every strategy on every task and write how each did."""
+    """Run strategies on every task and write how each did."""
     positive("--max-tokens", max_tokens)
     positive("--jobs", jobs)
     positive("--sample", sample)
@@ -131,11 +143,8 @@ def sweep(
     writable(out)
     from autottt.adapters.tasks.files import load_tasks
     from autottt.evaluation.benchmark import length
-    from autottt.strategies.registry import available, get
 
-    names = strategy or list(available())
-    for name in names:
-        get(name)
+    names = known_strategies(strategy)
     every = load_tasks(tasks)
     chosen = [t for t in every if max_tokens is None or length(t) <= max_tokens]
     if not chosen:

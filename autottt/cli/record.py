@@ -23,6 +23,18 @@ from typing import Any
 
 from autottt.types import JSON, Answer, Attempt, Task
 
+ATTEMPT = (
+    "strategy",
+    "seconds",
+    "tokens",
+    "steps",
+    "held_out",
+    "stop_reason",
+    "error",
+    "memory",
+    "reused",
+)
+
 
 def correct(task: Task, answer: Answer) -> list[bool] | None:
     """Per query, whether one of its candidates is the target; None where targets are unknown."""
@@ -62,8 +74,7 @@ def line(value: JSON) -> str:
 
 
 def _attempt(attempt: Attempt) -> JSON:
-    names = ("strategy", "seconds", "tokens", "steps", "held_out", "stop_reason", "error")
-    return {name: getattr(attempt, name) for name in names}
+    return {name: getattr(attempt, name) for name in ATTEMPT}
 
 
 def _plain(value: Any) -> Any:

@@ -41,6 +41,8 @@ class Options:
     deadline: float | None = None
     seed: int = 0
     attempts: int = 2
+    adapters: Path | None = None
+    together: int = 1
 
 
 def solve(
@@ -65,6 +67,12 @@ def solve(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a task on stdout, and nothing else.")
     ] = False,
+    adapters: Annotated[
+        Path | None, typer.Option(help="A directory of trained adapters, to reuse and to add to.")
+    ] = None,
+    together: Annotated[
+        int, typer.Option(help="Tasks of a source that are trained in one pass of the model.")
+    ] = 1,
     limit: Annotated[
         int | None, typer.Option(help="Solve the first N tasks of a source that holds several.")
     ] = None,
@@ -81,11 +89,14 @@ def solve(
     not_negative("--price", price)
     positive("--attempts", attempts)
     positive("--limit", limit)
+    positive("--together", together)
+    if together > 1 and deadline is not None:
+        raise InputError("--together trains several tasks at once and cannot hold a --deadline")
     valid_seed(seed)
     if strategy is not None:
         known_strategy(strategy)
     tasks = choose_tasks(task, limit=limit, every=every)
-    options = Options(strategy, deadline, seed, attempts)
+    options = Options(strategy, deadline, seed, attempts, adapters, together)
     if as_json:
         _solve_as_json(tasks, options, model=model, gate=gate, price=price)
     else:
@@ -118,10 +129,11 @@ def _solve_as_json(
 
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer
-        solver = load_solver(model, gate=gate, price=price)
+        solver = load_solver(model, gate=gate, price=price, adapters=options.adapters)
+        known = _together(solver, tasks, options)
 
         def answer(task: Task) -> None:
-            found = _run(solver, task, options)
+            found = known(task) or _run(solver, task, options, related=tasks)
             typer.echo(line(answer_object(task, found)), file=out)
 
         def failed(task: Task, error: Exception) -> None:
@@ -136,7 +148,7 @@ def _solve_for_a_human(
     tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
 ) -> None:
     console = Console()
-    solver = load_solver(model, gate=gate, price=price, console=console)
+    solver = load_solver(model, gate=gate, price=price, adapters=options.adapters, console=console)
     code = show_all(solver, tasks, options, console)
     if code:
         raise typer.Exit(code)
@@ -147,9 +159,12 @@ def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: C
     from autottt.cli.show import results_table
 
     results: list[tuple[Task, Answer]] = []
+    known = _together(solver, tasks, options, console)
     code = _each(
         tasks,
-        lambda task: results.append((task, _show(solver, task, options, console))),
+        lambda task: results.append(
+            (task, known(task) or _show(solver, task, options, console, related=tasks))
+        ),
         lambda task, error: None,
     )
     if len(tasks) > 1:
@@ -157,17 +172,51 @@ def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: C
     return code
 
 
-def _show(solver: Solver, task: Task, options: Options, console: Console) -> Answer:
+def _together(
+    solver: Solver, tasks: Sequence[Task], options: Options, console: Console | None = None
+) -> Callable[[Task], Answer | None]:
+    """The answers of tasks that were solved together, if that was asked for; raises their errors."""
+    if options.together == 1 or len(tasks) == 1:
+        return lambda task: None
+    with console.status("solving") if console else contextlib.nullcontext():
+        found = solver.solve_many(
+            tasks,
+            strategy=options.strategy,
+            seed=options.seed,
+            attempts=options.attempts,
+            together=options.together,
+        )
+    answers = {id(task): answer for task, answer in zip(tasks, found, strict=True)}
+
+    def known(task: Task) -> Answer:
+        answer = answers[id(task)]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return known
+
+
+def _show(
+    solver: Solver, task: Task, options: Options, console: Console, related: Sequence[Task]
+) -> Answer:
     from autottt.cli.live import Bars, Reporter
 
     with Bars(console) as bars:
         reporter = Reporter(console, task, bars)
-        answer = _run(solver, task, options, reporter)
+        answer = _run(solver, task, options, reporter, related=related)
     reporter.finish(answer)
     return answer
 
 
-def _run(solver: Solver, task: Task, options: Options, reporter: Reporter | None = None) -> Answer:
+def _run(
+    solver: Solver,
+    task: Task,
+    options: Options,
+    reporter: Reporter | None = None,
+    *,
+    related: Sequence[Task],
+) -> Answer:
     from autottt.controller.state import no_listener
 
     return solver.solve(
@@ -178,6 +227,7 @@ def _run(solver: Solver, task: Task, options: Options, reporter: Reporter | None
         attempts=options.attempts,
         progress=reporter.progress if reporter else no_progress,
         on_event=reporter.event if reporter else no_listener,
+        related=tuple(other for other in related if other is not task),
     )
 
 
@@ -205,6 +255,7 @@ def load_solver(
     *,
     gate: Path | None = None,
     price: float | None = None,
+    adapters: Path | None = None,
     console: Console | None = None,
 ) -> Solver:
     """The solver with its model, while a terminal says that it is loading."""
@@ -212,7 +263,7 @@ def load_solver(
     with console.status("loading the model") if console else contextlib.nullcontext():
         from autottt.solver import Solver
 
-        return Solver(model, gate=gate, price=price)
+        return Solver(model, gate=gate, price=price, adapters=adapters)
 
 
 def _quiet_libraries(*, downloads: bool) -> None:

@@ -1,64 +1,75 @@
-"""A gate on disk: scikit-learn estimators as data in the skops format, and JSON about them.
-
-Nothing is ever unpickled: a file that holds any type but the few the gate is made of is refused
-before a single object is built. What the JSON means is `difficulty`'s business.
-"""
+"""A gate on disk: one JSON object, checked when it is read. Nothing is ever unpickled."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import logging
 import os
-import warnings
-import zipfile
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import skops.io
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.exceptions import InconsistentVersionWarning
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from autottt.errors import GateError
 from autottt.types import JSON
 
-logger = logging.getLogger(__name__)
-
+FORMAT = 2
 REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
-
-# What a calibrated pipeline consists of beyond the public types that skops knows to be safe.
-TRUSTED = (
-    "numpy.dtype",
-    "sklearn.calibration._CalibratedClassifier",
-    "sklearn.calibration._SigmoidCalibration",
-)
-
-# What reading a damaged or foreign archive raises, from the zip layer up to the rebuilt objects.
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    ValueError,  # JSON and Unicode among them
-    TypeError,  # skops' UntrustedTypesFoundException among them
-    LookupError,
-    AttributeError,
-    ImportError,
-    NotImplementedError,
-    RuntimeError,
-)
+LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 
 
-def write_gate_file(path: str | Path, metadata: JSON, estimators: Mapping[str, Any]) -> None:
+class _Term(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    weight: FiniteFloat
+    centre: FiniteFloat
+    spread: FiniteFloat = Field(gt=0)
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    prior: FiniteFloat = Field(ge=0, le=1)
+    bias: FiniteFloat
+    terms: dict[str, _Term]
+    report: JSON
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    intercept: FiniteFloat = Field(ge=0)
+    slope: FiniteFloat = Field(ge=0)
+    typical: FiniteFloat = Field(ge=0)
+
+
+class _Cost(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    arms: dict[str, _Line]
+    speed: FiniteFloat = Field(gt=0)
+
+
+class _Gate(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    format: int
+    model: str
+    seed: int
+    cost: _Cost
+    heads: dict[str, _Head]
+    digest: str
+
+
+def write_gate_file(path: str | Path, gate: JSON) -> None:
     """Write the file whole or not at all; the folder is made when it is missing."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"metadata": json.dumps(metadata, allow_nan=False), "estimators": dict(estimators)}
-    data = skops.io.dumps(content, compression=zipfile.ZIP_DEFLATED)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            file.write(data)
+        with part.open("w", encoding="utf-8") as file:
+            content = {"format": FORMAT, **gate}
+            content["digest"] = _digest(content)
+            json.dump(content, file, allow_nan=False, indent=1)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
@@ -66,39 +77,34 @@ def write_gate_file(path: str | Path, metadata: JSON, estimators: Mapping[str, A
         part.unlink(missing_ok=True)
 
 
-def read_gate_file(path: str | Path) -> tuple[JSON, dict[str, Any]]:
-    """The metadata and the estimators; raises `GateError` for a file that is not a whole gate."""
+def read_gate_file(path: str | Path) -> JSON:
+    """What `write_gate_file` took; raises `GateError` for a file that is not a whole gate."""
     try:
-        data = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            data = file.read(LARGEST)
     except OSError as error:
         raise GateError(f"cannot read the gate file {path}: {error.strerror}; {REMEDY}") from error
     try:
-        unknown = sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED))
-        if unknown:
-            raise GateError(
-                f"the gate file {path} holds types that are not trusted and was not loaded: "
-                f"{', '.join(unknown)}; {REMEDY}"
-            )
-        content = _load(data, path)
-        metadata, estimators = json.loads(content["metadata"]), dict(content["estimators"])
-    except _DAMAGE as error:
-        raise damaged(path, error) from error
-    if not isinstance(metadata, dict) or not all(
-        isinstance(estimator, CalibratedClassifierCV) for estimator in estimators.values()
-    ):
-        raise damaged(path, "its parts are not those of a gate")
-    return metadata, estimators
+        content = json.loads(data)
+        gate = _Gate.model_validate(content)
+    except (ValueError, RecursionError) as error:
+        if not isinstance(error, ValidationError):
+            raise damaged(path, error) from error
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise damaged(path, f"{place}: {first['msg']}" if place else first["msg"]) from error
+    if gate.format != FORMAT:
+        raise damaged(path, f"format {gate.format}, not {FORMAT}")
+    if content.pop("digest") != _digest(content):
+        raise damaged(path, "its numbers are not those that were written")
+    plain: JSON = gate.model_dump(exclude={"format", "digest"})
+    return plain
+
+
+def _digest(content: JSON) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def damaged(path: str | Path, why: object) -> GateError:
     """The error for a file that is truncated, altered or something else altogether."""
     return GateError(f"the gate file {path} is damaged or not a gate ({why}); {REMEDY}")
-
-
-def _load(data: bytes, path: str | Path) -> Any:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", InconsistentVersionWarning)
-        content = skops.io.loads(data, trusted=list(TRUSTED))
-    for warning in caught:
-        logger.warning("gate file %s: %s", path, warning.message)
-    return content

@@ -32,8 +32,13 @@ Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
 STEP_LIMIT = 100  # nodes in one run; a dozen arms need less than half of it
 
 
-def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Machine:
-    """The compiled machine; with a checkpointer any node can be resumed after a crash."""
+def build_graph(
+    checkpointer: BaseCheckpointSaver[str] | None = None, *, pause_before_adapt: bool = False
+) -> Machine:
+    """The compiled machine; with a checkpointer any node can be resumed after a crash.
+
+    `pause_before_adapt` stops a run before every adaptation, until it is invoked again.
+    """
     graph = StateGraph(SolveState, context_schema=SolveContext)
     graph.add_node("probe", _probe)
     graph.add_node("assess", _assess)
@@ -47,7 +52,8 @@ def build_graph(checkpointer: BaseCheckpointSaver[str] | None = None) -> Machine
     graph.add_edge("adapt", "assess")
     graph.add_edge("answer", "record")
     graph.add_edge("record", END)
-    return graph.compile(checkpointer=checkpointer)
+    pauses = ["adapt"] if pause_before_adapt else None
+    return graph.compile(checkpointer=checkpointer, interrupt_before=pauses)
 
 
 def _probe(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
@@ -98,7 +104,7 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
     task = _task(state)
     unavailable = dict(state["unavailable"])
     for arm in context.arms:
-        reason = context.strategies[arm].unavailable(task, context.model)
+        reason = context.strategies[arm].unavailable(task, _run_context(state, context))
         if reason is not None:
             unavailable[arm] = reason
     left = None if context.deadline is None else max(0.0, context.deadline - time.monotonic())
@@ -144,7 +150,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     strategy = context.strategies[name]
     begin = time.perf_counter()
     try:
-        reason = strategy.unavailable(task, context.model)
+        reason = strategy.unavailable(task, _run_context(state, context))
         if reason is not None:
             raise StrategyError(f"{name} cannot run on this task: {reason}")
         attempt = strategy.run(task, _run_context(state, context))
@@ -197,4 +203,11 @@ def _tried(state: SolveState) -> dict[str, dict[str, float]]:
 
 
 def _run_context(state: SolveState, context: SolveContext) -> RunContext:
-    return RunContext(context.model, state["seed"], context.deadline, context.progress)
+    return RunContext(
+        context.model,
+        state["seed"],
+        context.deadline,
+        context.progress,
+        context.adapters,
+        context.related,
+    )

@@ -1,204 +1,74 @@
-"""One head of the gate: a calibrated probability from named features.
+"""One head of the gate: a calibrated probability from named features, as plain numbers.
 
-A head is mean imputation, standardisation and L2 logistic regression, calibrated by a sigmoid on
-out-of-fold scores. Folds keep groups (task families) whole, so that calibration and report speak
-of families never seen. Where the data cannot support that, or where on families left out the
-features predict no better than the base rate, the head is a constant: the base rate with Laplace's
-correction, and the report says why.
+A head is L2 logistic regression on standardised features with a sigmoid on top (see `fitting`),
+which together are one linear form:
 
-The module knows nothing of arms, outcomes or files.
+    log-odds = bias + sum_i weight_i (x_i - centre_i) / spread_i
+
+A missing feature counts as its centre. A head without features is a constant. Evaluating one needs
+no scikit-learn, and storing one no more than JSON.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from autottt.types import JSON
 
-STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # candidates for C, the inverse strength of the L2 penalty
-FOLDS = 5
-FEWEST = 5  # of either class; below it the head is a constant
-BINS = 10  # of equal width, for the expected calibration error
-
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
-Folds = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 Pull = tuple[str, float, float]  # (name, value, pull on the log-odds)
 
 
 @dataclass(frozen=True)
-class Head:
-    """P(event | features); `estimator` is None for a constant head, which gives `prior`."""
+class Term:
+    """What one feature adds to the log-odds: `weight (x - centre) / spread`."""
 
-    features: tuple[str, ...]
+    weight: float
+    centre: float
+    spread: float
+
+    def pull(self, value: float) -> float:
+        if not math.isfinite(value):
+            return 0.0
+        return self.weight * (value - self.centre) / self.spread
+
+
+@dataclass(frozen=True)
+class Head:
+    """P(event | features); a head without terms is a constant, `prior`."""
+
     prior: float
-    estimator: Any | None = None
+    bias: float = 0.0
+    terms: dict[str, Term] = field(default_factory=dict)
     report: JSON = field(default_factory=dict)
 
     def probability(self, features: Mapping[str, float]) -> float:
         """In [0, 1]; a feature that is absent or not finite counts as its mean."""
-        if self.estimator is None:
+        if not self.terms:
             return self.prior
-        return float(_positive(self.estimator, matrix(self.features, [features]))[0])
+        pulls = (term.pull(_value(features, name)) for name, term in self.terms.items())
+        return _expit(self.bias + math.fsum(pulls))
 
     def pulls(self, features: Mapping[str, float], n: int = 4) -> tuple[Pull, ...]:
         """The `n` features that move the calibrated log-odds most, the strongest first.
 
         The pulls of all features add up to the log-odds less those of the average task.
         """
-        if self.estimator is None:
-            return ()
-        fitted = self.estimator.calibrated_classifiers_[0]
-        row = matrix(self.features, [features])  # (1, features)
-        standard = fitted.estimator[:-1].transform(row)[0]
-        weights = -fitted.calibrators[0].a_ * fitted.estimator[-1].coef_[0]
-        pulls = [
-            (name, float(value), float(pull))
-            for name, value, pull in zip(self.features, row[0], weights * standard)
-            if math.isfinite(value) and pull != 0
-        ]
-        return tuple(sorted(pulls, key=lambda entry: (-abs(entry[2]), entry[0]))[:n])
+        found = []
+        for name, term in self.terms.items():
+            value = _value(features, name)
+            pull = term.pull(value)
+            if pull:
+                found.append((name, value, pull))
+        return tuple(sorted(found, key=lambda entry: (-abs(entry[2]), entry[0]))[:n])
 
 
-def fit_head(
-    rows: Sequence[Mapping[str, float]],
-    labels: Sequence[bool],
-    groups: Sequence[str],
-    *,
-    seed: int = 0,
-) -> Head:
-    """Fit a head on one row of features, one label and one group per task.
-
-    The report's AUROC, Brier score, log-loss and calibration error are of predictions for groups
-    that were left out of everything, the choice of C included. For a constant head they are the
-    constant's own and the AUROC is None.
-    """
-    names = tuple(sorted({name for row in rows for name in row}))
-    x, y = matrix(names, rows), np.asarray(labels, dtype=np.int64)
-    families = np.asarray(groups, dtype=object)
-    estimator, strength, why = _fit(x, y, families, seed)
-    held_out = None if estimator is None else _out_of_group(x, y, families, seed)
-    base = np.full(len(y), _prior(y))
-    if held_out is not None and _loss(y, held_out) >= _loss(y, base):
-        estimator, strength, held_out = None, None, None
-        why = "on groups left out, the features predict no better than the base rate"
-    report: JSON = {
-        "kind": "constant" if estimator is None else "logistic",
-        "why_constant": why,
-        "n": len(y),
-        "positives": int(y.sum()),
-        "groups": len(set(groups)),
-        "C": strength,
-    }
-    report |= _scores(y, base if held_out is None else held_out)
-    if held_out is None:
-        report["auroc"] = None
-    return Head(names, _prior(y), estimator, report)
+def _value(features: Mapping[str, float], name: str) -> float:
+    return float(features.get(name, math.nan))
 
 
-def matrix(names: Sequence[str], rows: Sequence[Mapping[str, float]]) -> Array:
-    """Rows of named values as (rows, names); what is absent or not finite becomes NaN."""
-    values = [[float(row.get(name, math.nan)) for name in names] for row in rows]
-    x = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
-    return np.where(np.isfinite(x), x, np.nan)
-
-
-def expected_calibration_error(y: Labels, p: Array) -> float:
-    """Mean over bins, weighted by size, of |share of positives - mean probability|."""
-    bins = np.minimum((p * BINS).astype(np.int64), BINS - 1)
-    gaps = [abs(float((y - p)[bins == b].sum())) for b in range(BINS)]
-    return math.fsum(gaps) / len(y)
-
-
-def _fit(x: Array, y: Labels, groups: NDArray[Any], seed: int) -> tuple[Any, float | None, str]:
-    """A calibrated estimator and its C, or None and the reason why there is none."""
-    fewest = min(int(y.sum()), int(len(y) - y.sum()))
-    if fewest < FEWEST:
-        return None, None, f"only {fewest} tasks of the rarer class, fewer than {FEWEST}"
-    if not x.shape[1]:
-        return None, None, "no features"
-    folds = _grouped_folds(y, groups, seed)
-    if folds is None:
-        return None, None, "the groups cannot be split with both classes on the side that trains"
-    strength = _best_strength(x, y, folds)
-    estimator = CalibratedClassifierCV(
-        _pipeline(strength), method="sigmoid", cv=folds, ensemble=False
-    ).fit(x, y)
-    if estimator.calibrated_classifiers_[0].calibrators[0].a_ >= 0:
-        return None, None, "the features say nothing that carries over to other groups"
-    estimator.set_params(cv=None)  # row numbers of a table that goes away
-    return estimator, strength, ""
-
-
-def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int) -> Folds | None:
-    """As many folds as possible, up to `FOLDS`, with both classes in every training part."""
-    for k in range(min(FOLDS, len(set(groups))), 1, -1):
-        splitter = GroupKFold(k, shuffle=True, random_state=seed)
-        folds: Folds = list(splitter.split(y, y, groups))
-        if all(0 < y[train].sum() < len(train) for train, _ in folds):
-            return folds
-    return None
-
-
-def _best_strength(x: Array, y: Labels, folds: Folds) -> float:
-    def loss(strength: float) -> float:
-        p = cross_val_predict(_pipeline(strength), x, y, cv=folds, method="predict_proba")
-        return _loss(y, p[:, 1])
-
-    return min(STRENGTHS, key=loss)  # the first of equals: the stronger penalty
-
-
-def _pipeline(strength: float) -> Pipeline:
-    return make_pipeline(
-        SimpleImputer(keep_empty_features=True),
-        StandardScaler(),
-        LogisticRegression(C=strength, max_iter=1000),
-    )
-
-
-def _out_of_group(x: Array, y: Labels, groups: NDArray[Any], seed: int) -> Array:
-    """Probabilities of each row from a head fitted, from start to end, without its group."""
-    p = np.empty(len(y))
-    k = min(FOLDS, len(set(groups)))
-    for train, test in GroupKFold(k, shuffle=True, random_state=seed).split(x, y, groups):
-        estimator, _, _ = _fit(x[train], y[train], groups[train], seed)
-        p[test] = _prior(y[train]) if estimator is None else _positive(estimator, x[test])
-    return p
-
-
-def _positive(estimator: Any, x: Array) -> Array:
-    p: Array = estimator.predict_proba(x)[:, 1]  # (rows,)
-    return p
-
-
-def _loss(y: Labels, p: Array) -> float:
-    return float(log_loss(y, p, labels=[0, 1]))
-
-
-def _prior(y: Labels) -> float:
-    return (int(y.sum()) + 1) / (len(y) + 2)
-
-
-def _scores(y: Labels, p: Array) -> JSON:
-    if not len(y):
-        return {"auroc": None, "brier": None, "log_loss": None, "ece": None}
-    both = 0 < y.sum() < len(y)
-    return {
-        "auroc": float(roc_auc_score(y, p)) if both else None,
-        "brier": float(brier_score_loss(y, p, labels=[0, 1], pos_label=1)),
-        "log_loss": _loss(y, p),
-        "ece": expected_calibration_error(y, p),
-    }
+def _expit(x: float) -> float:
+    if x >= 0:
+        return 1.0 / (1.0 + math.exp(-x))
+    return math.exp(x) / (1.0 + math.exp(x))

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 ICL_VOTE = "icl-vote"  # the arm that the probe always runs
-ICL_ARMS = frozenset({"icl", ICL_VOTE})  # every other arm of a log trains
+ICL_ARMS = frozenset({"zero-shot", "icl", ICL_VOTE, "icl-search"})  # other arms of a log train
 
 
 @dataclass(frozen=True)

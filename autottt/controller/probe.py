@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from autottt.adapters.models.base import LanguageModel, TokenSequence
-from autottt.adapters.tasks.prompts import completion, prompt
+from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.tasks.views import is_line
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import prompt_ids
+from autottt.strategies.sequences import held_out
 from autottt.types import Attempt, Task, Value
 
 Rows = tuple[tuple[int | str, ...], ...]
@@ -29,9 +29,9 @@ class Probe:
 def run_probe(task: Task, context: RunContext, voter: ICL) -> Probe:
     """Vote, score the held-out demonstrations, and describe the task's shape."""
     attempt = voter.run(task, context)
-    held_out = leave_one_out(task, context.model)
-    features = {**attempt.evidence, **held_out, **shape(task, context.model)}
-    return Probe(replace(attempt, held_out=held_out.get("loo_accuracy")), features)
+    left_out = leave_one_out(task, context.model)
+    features = {**attempt.evidence, **left_out, **shape(task, context.model)}
+    return Probe(replace(attempt, held_out=left_out.get("loo_accuracy")), features)
 
 
 def leave_one_out(task: Task, model: LanguageModel) -> dict[str, float]:
@@ -40,16 +40,12 @@ def leave_one_out(task: Task, model: LanguageModel) -> dict[str, float]:
     `loo_accuracy` (0-1) share written exactly under greedy decoding; `loo_logp` (nats, <= 0) mean
     over demonstrations of the mean token log-probability; `loo_worst` the lowest of them.
     """
-    shown = task.demonstrations
-    if len(shown) < 2:
+    n = len(task.demonstrations)
+    if n < 2:
         return {}
-    sequences = []
-    for place, example in enumerate(shown):
-        others = (*shown[:place], *shown[place + 1 :])
-        before = model.start() + model.encode(prompt(others, example.input))
-        answer = model.encode(completion(example.output))
-        mask = [False] * len(before) + [True] * len(answer)
-        sequences.append(TokenSequence(tuple(before + answer), tuple(mask)))
+    sequences = [sequence for place in range(n) for sequence in held_out(task, place, 1, 0, model)]
+    if not sequences:
+        return {}
     scores = model.score(sequences)
     means = [sum(s.log_probabilities) / len(s.log_probabilities) for s in scores]
     return {

@@ -9,6 +9,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import LanguageModel
 from autottt.controller.difficulty import Gate
 from autottt.controller.policy import Policy
@@ -44,7 +45,7 @@ class SolveContext:
     """What the nodes work with; never part of a checkpoint.
 
     `deadline` is a reading of `time.monotonic()`, or None. `log` is a JSON-lines file to which
-    every answer's trace is appended, or None.
+    every answer's trace is appended, or None. `adapters` and `related` are as in `RunContext`.
     """
 
     model: LanguageModel
@@ -56,6 +57,8 @@ class SolveContext:
     progress: Progress = no_progress
     listener: Listener = no_listener
     log: Path | None = None
+    adapters: AdapterCache | None = None
+    related: tuple[Task, ...] = ()
     warnings: tuple[str, ...] = field(default=())
 
 

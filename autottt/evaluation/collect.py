@@ -1,4 +1,4 @@
-"""Outcomes: every strategy run once on a task, and logged with the features of the probe.
+"""Outcomes: strategies run once on a task, and logged with the features of the probe.
 
 `collect` draws generated tasks (the gate is fitted to these), `sweep` takes tasks from files (for
 reports). Both write the format of `controller.outcomes` and skip what the log holds already, so a
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.controller.outcomes import (
@@ -24,14 +25,16 @@ from autottt.controller.outcomes import (
 from autottt.controller.probe import agreement, run_probe
 from autottt.errors import AutotttError, TaskError
 from autottt.pretraining.sampling import draw_task
-from autottt.strategies.base import Progress, RunContext, no_progress
+from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
 from autottt.strategies.icl import ICL
-from autottt.strategies.registry import available
+from autottt.strategies.registry import get
 from autottt.types import Attempt, Task
 
 log = logging.getLogger(__name__)
 FIRST_SEED = 2_000_000  # apart from the tasks of pretraining and of its validation
 DEMONSTRATIONS = (3, 4)
+STRATEGIES = ("icl", ICL_VOTE, "ttt")  # what is measured unless others are named
+RELATED = 8  # tasks of a group that a strategy which shares may see, at most
 
 
 def collect(
@@ -40,15 +43,16 @@ def collect(
     model: str = "embedded",
     families: Sequence[str],
     tasks_per_family: int,
+    strategies: Sequence[str] = STRATEGIES,
     seed: int = 0,
     max_cells: int = 900,
     jobs: int = 1,
     progress: Progress = no_progress,
 ) -> int:
-    """Log every strategy on generated tasks; returns how many outcomes the log then holds."""
+    """Log the strategies on generated tasks; returns how many outcomes the log then holds."""
     tasks = generated_tasks(families, tasks_per_family, seed=seed, max_cells=max_cells)
     loaded = HuggingFaceModel(model)
-    return measure_all(tasks, out, loaded, list(available()), seed, progress, jobs=jobs)
+    return measure_all(tasks, out, loaded, strategies, seed, progress, jobs=jobs)
 
 
 def generated_tasks(
@@ -102,7 +106,15 @@ def measure_all(
     With one job, in this process with the threads it has. The log is written here alone.
     """
     done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
-    todo = [(g, t) for g, t in tasks if (t.id, model.fingerprint, seed) not in done]
+    every = list(tasks)
+    related: dict[str, list[Task]] = {}
+    for group, task in every:
+        related.setdefault(group, []).append(task)
+    todo = [
+        (group, task, tuple(related[group][:RELATED]))
+        for group, task in every
+        if (task.id, model.fingerprint, seed) not in done
+    ]
     progress("measuring", 0, len(todo))
     for place, result in enumerate(_results(todo, model, strategies, seed, jobs), start=1):
         if isinstance(result, Outcome):
@@ -114,7 +126,7 @@ def measure_all(
 
 
 def _results(
-    todo: Sequence[tuple[str, Task]],
+    todo: Sequence[tuple[str, Task, tuple[Task, ...]]],
     model: LanguageModel,
     strategies: Sequence[str],
     seed: int,
@@ -122,20 +134,27 @@ def _results(
 ) -> Iterator[Outcome | str]:
     """An outcome, or why there is none, for each task, as they come."""
     if jobs == 1:
-        for group, task in todo:
-            yield _measured(task, group, model, strategies, seed)
+        for group, task, related in todo:
+            context = RunContext(model, seed, adapters=_adapters(model.name), related=related)
+            yield _measured(task, group, context, strategies)
         return
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        work = (delayed(_elsewhere)(t, g, model.name, strategies, seed) for g, t in todo)
+        work = (delayed(_elsewhere)(t, g, r, model.name, strategies, seed) for g, t, r in todo)
         yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
 
 
 def _elsewhere(
-    task: Task, group: str, model: str, strategies: Sequence[str], seed: int
+    task: Task,
+    group: str,
+    related: tuple[Task, ...],
+    model: str,
+    strategies: Sequence[str],
+    seed: int,
 ) -> Outcome | str:
-    return _measured(task, group, _model(model), strategies, seed)
+    context = RunContext(_model(model), seed, adapters=_adapters(model), related=related)
+    return _measured(task, group, context, strategies)
 
 
 @cache
@@ -144,35 +163,43 @@ def _model(name: str) -> HuggingFaceModel:
     return HuggingFaceModel(name)
 
 
+@cache
+def _adapters(model: str) -> AdapterCache:
+    """The adapters of a worker process: `NAME+search` answers with what NAME has trained."""
+    return AdapterCache()
+
+
 def _measured(
-    task: Task, group: str, model: LanguageModel, strategies: Sequence[str], seed: int
+    task: Task, group: str, context: RunContext, strategies: Sequence[str]
 ) -> Outcome | str:
     try:
-        return measure(task, group, model, strategies, seed)
+        return measure(task, group, context, strategies)
     except AutotttError as error:
         return f"task {task.id} was left out: {error}"
 
 
-def measure(
-    task: Task, group: str, model: LanguageModel, strategies: Sequence[str], seed: int
-) -> Outcome:
-    """Run the probe and every other strategy on one task; raises `TaskError` without targets."""
+def measure(task: Task, group: str, context: RunContext, strategies: Sequence[str]) -> Outcome:
+    """Run the probe and every other strategy on one task; raises `TaskError` without targets.
+
+    A strategy whose adapter was trained before, by another that trains alike, is charged for it.
+    """
     if task.targets is None:
         raise TaskError(f"task {task.id!r} has no targets, so nothing can be judged right")
-    context = RunContext(model, seed)
-    found = available()
-    voter = found[ICL_VOTE]
+    voter = get(ICL_VOTE)
     assert isinstance(voter, ICL)
     probe = run_probe(task, context, voter)
     arms = {ICL_VOTE: _judge(probe.attempt, task, None)}
     for name in strategies:
         if name != ICL_VOTE:
-            arms[name] = _run(name, task, context, probe.attempt)
-    return Outcome(task.id, group, model.fingerprint, seed, probe.features, arms)
+            arms[name] = _run(get(name), task, context, probe.attempt)
+    model = context.model.fingerprint
+    return Outcome(task.id, group, model, context.seed, probe.features, arms)
 
 
-def _run(name: str, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:
-    strategy = available()[name]
+def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:
+    reason = strategy.unavailable(task, context)
+    if reason is not None:
+        return ArmOutcome(False, 0.0, 0, {}, error=reason)
     try:
         return _judge(strategy.run(task, context), task, probe)
     except AutotttError as error:
@@ -183,7 +210,9 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     evidence = dict(attempt.evidence)
     if probe is not None:
         evidence.update(agreement(attempt, probe))
-    return ArmOutcome(is_right(attempt, task), attempt.seconds, attempt.tokens, evidence)
+    spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
+    seconds = attempt.seconds + spared
+    return ArmOutcome(is_right(attempt, task), seconds, attempt.tokens, evidence)
 
 
 def is_right(attempt: Attempt, task: Task) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from autottt.types import Attempt, Task
 
 if TYPE_CHECKING:
+    from autottt.adapters.models.adapter_cache import AdapterCache
     from autottt.adapters.models.base import LanguageModel
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
@@ -24,15 +25,20 @@ class RunContext:
     """What a strategy runs with: the model, the seed, the deadline and where progress goes.
 
     `deadline` is a reading of `time.monotonic()` past which no further step starts, or None.
+    `adapters` are those trained before, to be reused; None trains anew each time. `related` are
+    tasks that may share a rule with this one; only their demonstrations are used.
     """
 
     model: LanguageModel
     seed: int = 0
     deadline: float | None = None
     progress: Progress = no_progress
+    adapters: AdapterCache | None = None
+    related: tuple[Task, ...] = ()
 
-    def expired(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+    def seconds_left(self) -> float | None:
+        """Until the deadline, never below zero; None where there is none."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
 
 class Strategy(Protocol):
@@ -47,7 +53,7 @@ class Strategy(Protocol):
     @property
     def trains(self) -> bool: ...
 
-    def unavailable(self, task: Task, model: LanguageModel) -> str | None:
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
         """Why the strategy cannot run on this task with this model, or None."""
 
     def run(self, task: Task, context: RunContext) -> Attempt:

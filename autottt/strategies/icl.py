@@ -1,51 +1,40 @@
-"""In-context learning: answer from the demonstrations in the prompt, weights untouched.
+"""Answering without training: the weights are untouched, and all rests on the prompt.
 
-`icl` is greedy decoding of the plain prompt; `icl-vote` decodes several views and lets them vote.
+`zero-shot` asks without the demonstrations, `icl` decodes the plain prompt greedily, `icl-vote`
+lets several views vote, `icl-search` finds candidates above a probability under several views and
+takes the one that all views together find likeliest.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from autottt.adapters.models.base import LanguageModel
-from autottt.adapters.tasks.views import draw_views
+from autottt.strategies.answering import Answering, Vote
 from autottt.strategies.base import RunContext
-from autottt.strategies.proposals import Proposal, fits, prompt_ids, propose
-from autottt.strategies.vote import evidence, rank_all
+from autottt.strategies.proposals import fits
 from autottt.types import Attempt, Task
-
-VIEWS = 8
 
 
 @dataclass(frozen=True)
 class ICL:
-    """Greedy decoding over `views` views of the task, inverted and voted."""
+    """The model as it is, and a way to answer."""
 
     name: str = "icl-vote"
-    summary: str = f"in-context learning over {VIEWS} views, inverted, majority vote"
-    views: int = VIEWS
+    summary: str = "in-context learning over 8 views, inverted, majority vote"
+    answering: Answering = field(default_factory=Vote)
     trains: bool = False
 
-    def unavailable(self, task: Task, model: LanguageModel) -> str | None:
-        return fits(task, model)
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        return fits(task, context.model)
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()
-        views = draw_views(task, self.views, np.random.default_rng(context.seed))
-        proposals = propose(task, views, context)
+        answered = self.answering.answer(task, context)
         return Attempt(
             strategy=self.name,
-            candidates=rank_all(proposals, len(task.queries)),
+            candidates=answered.candidates,
             seconds=time.perf_counter() - begin,
-            tokens=tokens_used(task, proposals, context.model),
-            evidence=evidence(proposals, len(task.queries)),
+            tokens=answered.tokens,
+            evidence=answered.evidence,
         )
-
-
-def tokens_used(task: Task, proposals: list[Proposal], model: LanguageModel) -> int:
-    """Tokens read and written: the prompts' lengths (of the plain view) and the completions'."""
-    lengths = [len(prompt_ids(task, query, model)) for query in range(len(task.queries))]
-    return sum(lengths[p.query] + len(p.completion.log_probabilities) for p in proposals)

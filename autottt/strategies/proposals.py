@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from autottt.adapters.models.base import Completion, LanguageModel
 from autottt.adapters.tasks.prompts import (
@@ -23,17 +24,22 @@ from autottt.errors import ContextLengthError, StrategyError, TaskError
 from autottt.strategies.base import RunContext
 from autottt.types import Task, Value
 
+Shown = Literal["prompt", "prefix", "nowhere"]  # where the demonstrations are
 SLACK = 8  # tokens an answer may be longer than the demonstrations suggest
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One view's answer to one query; `output` is None where the completion is none."""
+    """One view's answer to one query; `output` is None where the completion is none.
+
+    `tokens` are those of the prompt and of the completion.
+    """
 
     query: int
     view: View
     output: Value | None
     completion: Completion
+    tokens: int
 
     @property
     def log_probability(self) -> float:
@@ -69,40 +75,81 @@ def check_context(task: Task, model: LanguageModel) -> None:
             raise ContextLengthError(needed, model.context)
 
 
-def prompt_ids(task: Task, query: int, model: LanguageModel) -> list[int]:
+def prompt_ids(
+    task: Task, query: int, model: LanguageModel, *, shown: Shown = "prompt"
+) -> list[int]:
     """The token ids of the prompt for one query."""
-    return model.start() + model.encode(prompt(task.demonstrations, task.queries[query]))
+    demonstrations = task.demonstrations if shown == "prompt" else ()
+    begin = [] if shown == "prefix" else model.start()
+    return begin + model.encode(prompt(demonstrations, task.queries[query]))
 
 
-def propose(task: Task, views: Sequence[View], context: RunContext) -> list[Proposal]:
-    """Answer every query under every view in one batch; views that do not fit are left out.
+@dataclass(frozen=True)
+class Placed:
+    """A prompt that fits the context, and whose it is."""
 
-    Raises `StrategyError` where no view fits.
+    query: int
+    view: View
+    ids: list[int]
+
+
+def place_prompts(
+    task: Task, views: Sequence[View], context: RunContext, *, shown: Shown = "prompt"
+) -> tuple[list[Placed], int]:
+    """The prompts of every query under every view, and how many tokens an answer may take.
+
+    Views that do not fit the context are left out; raises `StrategyError` where none fits.
     """
     model = context.model
-    places: list[tuple[int, View]] = []
-    prompts: list[list[int]] = []
+    placed: list[Placed] = []
     limit = 0
     for view in views:
         seen = view.apply(task)
         for query in range(len(task.queries)):
-            ids = prompt_ids(seen, query, model)
+            ids = prompt_ids(seen, query, model, shown=shown)
             needed = answer_limit(seen, query, model)
             if len(ids) + max(needed, limit) > model.context:
                 continue
             limit = max(limit, needed)
-            places.append((query, view))
-            prompts.append(ids)
-    if {query for query, _ in places} != set(range(len(task.queries))):
+            placed.append(Placed(query, view, ids))
+    if {place.query for place in placed} != set(range(len(task.queries))):
         raise StrategyError(f"task {task.id!r} does not fit the context of {model.context} tokens")
-    limit = min(limit, model.context - max(len(p) for p in prompts))
-    completions = model.generate(
-        prompts, max_new_tokens=limit, stop=STOP, deadline=context.deadline
+    return placed, min(limit, model.context - max(len(p.ids) for p in placed))
+
+
+def propose(
+    task: Task, views: Sequence[View], context: RunContext, *, shown: Shown = "prompt"
+) -> list[Proposal]:
+    """Answer every query under every view greedily, in one batch; see `place_prompts`."""
+    placed, limit = place_prompts(task, views, context, shown=shown)
+    completions = context.model.generate(
+        [p.ids for p in placed], max_new_tokens=limit, stop=STOP, deadline=context.deadline
+    )
+    return [_proposal(place, done, task) for place, done in zip(placed, completions, strict=True)]
+
+
+def expand(
+    task: Task, views: Sequence[View], context: RunContext, least: float, *, shown: Shown = "prompt"
+) -> list[Proposal]:
+    """Every completion with a probability of at least `least`, of every query under every view."""
+    placed, limit = place_prompts(task, views, context, shown=shown)
+    found = context.model.search(
+        [p.ids for p in placed],
+        max_new_tokens=limit,
+        stop=STOP,
+        least=least,
+        deadline=context.deadline,
     )
     return [
-        Proposal(query, view, _parse(done, view, task), done)
-        for (query, view), done in zip(places, completions, strict=True)
+        _proposal(place, done, task)
+        for place, some in zip(placed, found, strict=True)
+        for done in some
     ]
+
+
+def _proposal(place: Placed, done: Completion, task: Task) -> Proposal:
+    tokens = len(place.ids) + len(done.log_probabilities)
+    return Proposal(place.query, place.view, _parse(done, place.view, task), done, tokens)
 
 
 def _parse(done: Completion, view: View, task: Task) -> Value | None:

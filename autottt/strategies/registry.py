@@ -6,13 +6,19 @@ A plug-in that fails to load is listed in `broken()` with its reason and harms n
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 
+from autottt.adapters.models.base import BiasSettings, TrainSettings
 from autottt.errors import UnknownNameError
+from autottt.strategies.answering import Search, Views, Vote
 from autottt.strategies.base import Strategy
 from autottt.strategies.icl import ICL
+from autottt.strategies.sequences import direct, one_order
+from autottt.strategies.start import Nearest, Shared
 from autottt.strategies.ttt import TTT
+from autottt.strategies.ttt_kv import KVPrefix
 
 log = logging.getLogger(__name__)
 ENTRY_POINTS = "autottt.strategies"
@@ -38,13 +44,33 @@ def broken() -> dict[str, str]:
 
 
 def get(name: str) -> Strategy:
-    """The strategy of that name; raises `UnknownNameError`."""
+    """The strategy of that name; raises `UnknownNameError`.
+
+    `NAME+search` is a training strategy that answers by search and product of experts instead of
+    by vote.
+    """
     found = available()
+    base, plus, _ = name.rpartition(Search.suffix)
+    if plus and isinstance(found.get(base), TTT):
+        return searching(found[base])
     if name not in found:
         raise UnknownNameError(
             f"there is no strategy {name!r}; there are {', '.join(sorted(found))}"
         )
     return found[name]
+
+
+def searching(strategy: Strategy) -> Strategy:
+    """The same training, answered by search; of a strategy that is no `TTT` a `TypeError`."""
+    if not isinstance(strategy, TTT):
+        raise TypeError(f"{strategy.name} does not say how it answers, so it cannot search")
+    views = getattr(strategy.answering, "views", Views())
+    return replace(
+        strategy,
+        name=strategy.name + Search.suffix,
+        summary=f"{strategy.summary.removesuffix(', then a vote')}, then a search",
+        answering=Search(views),
+    )
 
 
 @cache
@@ -63,6 +89,49 @@ def _plugins() -> tuple[dict[str, Strategy], dict[str, str]]:
     return loaded, failed
 
 
-register(ICL(name="icl", summary="in-context learning, greedy, the plain prompt", views=1))
-register(ICL())
-register(TTT())
+NO_CONTEXT = Views(shown="nowhere")
+SHIPPED: tuple[Strategy, ...] = (
+    ICL("zero-shot", "the query alone, without demonstrations", Vote(Views(1, "nowhere"))),
+    ICL("icl", "in-context learning, greedy, the plain prompt", Vote(Views(1))),
+    ICL(),
+    ICL("icl-search", "in-context learning, search over 8 views, product of experts", Search()),
+    TTT(),
+    TTT(
+        "ttt-watch",
+        "LoRA, stopped by demonstrations that are held out in turns, then a vote",
+        watch=True,
+    ),
+    TTT(
+        "ttt-light",
+        "LoRA, a few steps, demonstrations in one order, then a vote",
+        training=TrainSettings(steps=10, warm_up=2),
+        form=one_order,
+        batch=4,
+    ),
+    TTT(
+        "ttt-direct",
+        "LoRA on input to output without context (the paper's ablation), then a vote",
+        form=direct,
+        answering=Vote(NO_CONTEXT),
+    ),
+    KVPrefix(),
+    TTT(
+        "ttt-bias",
+        "one vector before the output head (SLOT), then a vote",
+        adapter=BiasSettings(),
+        training=TrainSettings(steps=8, learning_rate=1e-2, warm_up=1),
+    ),
+    TTT(
+        "ttt-warm",
+        "LoRA from the adapter of the most similar earlier task, then a vote",
+        start=Nearest(),
+    ),
+    TTT(
+        "ttt-shared",
+        "LoRA from one shared by the related tasks, then a vote",
+        training=TrainSettings(steps=20),
+        start=Shared(),
+    ),
+)
+for strategy in SHIPPED:
+    register(strategy)

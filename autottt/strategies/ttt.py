@@ -1,127 +1,257 @@
-"""Test-time training: a LoRA trained on views of the task's own demonstrations, then a vote.
+"""Test-time training: adapters trained on views of the task's own demonstrations, then an answer.
 
-Each training sequence shows all demonstrations under a random view and in a random order, with
-loss on every output, so one pass covers the leave-one-out problems of every prefix (Akyürek et
-al., ICML 2025; the all-outputs form of Fewshot-TTT). Training ends at the last step, when the
-running loss is low, or at the deadline; whatever is left of the deadline serves the vote.
+One class serves the whole family; what differs is data: the adapter, the form of a training row,
+what training starts from, whether demonstrations are held out, and how the answer is chosen.
+Training ends at the last step, when the running loss is low, or at the deadline; what is left of
+that serves the answer. With `watch`, each demonstration in turn is no target for a few steps and is
+then asked for, given the others: training also stops once all turns were exact or the score gets no
+better, and the best step is kept, none at all being a candidate.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from autottt.adapters.models.adapter_cache import AdapterKey, StoredAdapter
 from autottt.adapters.models.base import (
-    LanguageModel,
+    AdapterSettings,
+    Batches,
+    HeldOut,
     LoraSettings,
+    Session,
     TokenSequence,
     TrainRecord,
     TrainSettings,
 )
-from autottt.adapters.tasks.prompts import prompt_parts
-from autottt.adapters.tasks.views import View, draw_views
+from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import StrategyError
+from autottt.strategies.answering import Answering, Member, Vote
 from autottt.strategies.base import RunContext
-from autottt.strategies.icl import VIEWS, tokens_used
-from autottt.strategies.proposals import fits, propose
-from autottt.strategies.vote import evidence, rank_all
-from autottt.types import Attempt, Example, Task
+from autottt.strategies.proposals import fits
+from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
+from autottt.strategies.start import Fresh, Start, demonstrations_key, embedding
+from autottt.types import Attempt, Task
 
-STEP_TOKENS = 2048  # about how many tokens one optimizer step reads
+STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
 TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
+CHECK_VIEWS = 3  # of every held-out demonstration
 
 
 @dataclass(frozen=True)
 class TTT:
-    """LoRA on all linear layers, `batch` sequences a step, then an ICL vote with the LoRA on."""
+    """Train on about `batch` rows a step, then answer with the adapters on."""
 
     name: str = "ttt"
     summary: str = "test-time training: LoRA on views of the demonstrations, then a vote"
     trains: bool = True
-    views: int = VIEWS
-    batch: int = 8
-    lora: LoraSettings = field(default_factory=LoraSettings)
+    adapter: AdapterSettings = field(default_factory=LoraSettings)
     training: TrainSettings = field(default_factory=TrainSettings)
+    form: Form = all_outputs
+    batch: int = 8
+    watch: bool = False  # hold demonstrations out in turns, and stop by them
+    start: Start = field(default_factory=Fresh)
+    answering: Answering = field(default_factory=Vote)
 
-    def unavailable(self, task: Task, model: LanguageModel) -> str | None:
+    @property
+    def recipe(self) -> str:
+        """All that the trained weights depend on besides task, model and seed."""
+        parts = self.training, self.form.__name__, self.batch, self.watch, self.start
+        return f"{self.adapter!r} {parts!r}"
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
         if len(task.demonstrations) < 2:
             return "one demonstration leaves nothing to hold out; at least two are needed"
-        return fits(task, model)
+        return self.start.unavailable(task, context) or fits(task, context.model)
 
     def run(self, task: Task, context: RunContext) -> Attempt:
+        try:
+            return self._run(task, context)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        smaller = replace(self, batch=max(1, self.batch // 2))
+        try:
+            attempt = smaller._run(task, context)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise StrategyError(
+                f"out of memory, even with {smaller.batch} rows a step; a smaller model, a shorter "
+                "task or a lower rank needs less"
+            ) from error
+        reason = f"{attempt.stop_reason}; {smaller.batch} rows a step after running out of memory"
+        return replace(attempt, stop_reason=reason)
+
+    def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
+        """Train the adapters of several tasks in one pass of the base, into the cache."""
+        assert context.adapters is not None, "there is a cache to prepare"
+        todo = [t for t in tasks if context.adapters.get(self._key(t, context)) is None]
+        if len(todo) < 2 or not isinstance(self.start, Fresh):
+            return
+        places = [self._places(task, context) for task in todo]
+        seeds = [seed for task in todo for seed in self._seeds(task, context)]
+        known = [tuple(embedding(task, context.model)) for task in todo]
+        with context.model.session(self.adapter, seeds=seeds) as session:
+            found = self._train(places, context, session)
+        for task, stored, like in zip(todo, found, known, strict=True):
+            self._keep(task, replace(stored, embedding=like), context)
+
+    def _run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()
-        with context.model.session(self.lora, seeds=[context.seed]) as session:
-            record = session.train(
-                self._batches(task, context),
-                self.training,
-                deadline=_training_deadline(context),
-                on_step=lambda step, loss: context.progress(
-                    f"training, loss {loss:.3f}", step, self.training.steps
-                ),
-            )
-            if record.steps == 0:
-                raise StrategyError("the deadline left no time for a training step")
-            views = draw_views(task, self.views, np.random.default_rng(context.seed))
-            proposals = propose(task, views, context)
-        candidates = rank_all(proposals, len(task.queries))
-        if not all(candidates):
+        known = None if context.adapters is None else context.adapters.get(self._key(task, context))
+        like = () if context.adapters is None else tuple(embedding(task, context.model))
+        settings = self._settings(task, context)
+        with context.model.session(settings, seeds=self._seeds(task, context)) as session:
+            if known is None:
+                note = self.start.load(task, context, session, self.adapter)
+                (stored,) = self._train([self._places(task, context)], context, session)
+            else:
+                stored, note = known, "adapter reused"
+                for place, state in enumerate(known.states):
+                    session.load(place, state)
+            members = self._members(session, len(stored.states))
+            answered = self.answering.answer(task, context, members)
+        if known is None:
+            self._keep(task, replace(stored, embedding=like), context)
+        if not all(answered.candidates):
             raise StrategyError("after training, no view gave an output in the time there was")
+        records = stored.records
+        checked = [r.best.exact for r in records if r.best is not None]
         return Attempt(
             strategy=self.name,
-            candidates=candidates,
+            candidates=answered.candidates,
             seconds=time.perf_counter() - begin,
-            tokens=record.tokens + tokens_used(task, proposals, context.model),
-            steps=record.steps,
-            stop_reason=record.stop_reason,
-            evidence={**evidence(proposals, len(task.queries)), **_losses(record)},
+            tokens=answered.tokens + sum(r.tokens for r in records),
+            steps=max(r.steps for r in records),
+            held_out=sum(checked) / len(checked) if checked else None,
+            stop_reason="; ".join(filter(None, [_reasons(records), note])),
+            evidence={**answered.evidence, **_losses(records), "training_seconds": stored.seconds},
+            memory=context.model.peak_bytes(),
+            reused=known is not None,
         )
 
-    def _batches(self, task: Task, context: RunContext) -> Callable[[int], Sequence[TokenSequence]]:
-        length = len(demonstration_sequence(task.demonstrations, context.model).ids)
-        size = max(2, min(self.batch, STEP_TOKENS // length))
+    def _train(
+        self, tasks: Sequence[Sequence[Task]], context: RunContext, session: Session
+    ) -> list[StoredAdapter]:
+        """Train every task's places; returns what each has learnt."""
+        begin = time.perf_counter()
+        places = [place for own in tasks for place in own]
+        records = session.train(
+            [self._batches(task, context) for task in places],
+            self.training,
+            held_out=[self._held_out(task, context) for task in places] if self.watch else None,
+            deadline=_training_deadline(context),
+            on_step=lambda step, loss: context.progress(
+                f"training, loss {loss:.3f}", step, self.training.steps
+            ),
+        )
+        if any(record.steps == 0 and record.stop_reason == "deadline" for record in records):
+            raise StrategyError("the deadline left no time for a training step")
+        seconds = (time.perf_counter() - begin) / len(tasks)
+        found, first = [], 0
+        for own in tasks:
+            numbers = range(first, first + len(own))
+            states = [session.state(k) for k in numbers]
+            found.append(StoredAdapter(states, tuple(records[k] for k in numbers), seconds))
+            first += len(own)
+        return found
+
+    def _keep(self, task: Task, stored: StoredAdapter, context: RunContext) -> None:
+        """Cache what a training gave, unless a deadline cut it short."""
+        cut = any(record.stop_reason == "deadline" for record in stored.records)
+        if context.adapters is not None and not cut:
+            context.adapters.put(self._key(task, context), stored)
+
+    def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
+        return self.adapter
+
+    def _members(self, session: Session, places: int) -> list[Member]:
+        return [_member(session, place) for place in range(places)]
+
+    def _places(self, task: Task, context: RunContext) -> list[Task]:
+        """The task as each of its adapters sees it."""
+        return [task]
+
+    def _seeds(self, task: Task, context: RunContext) -> list[int]:
+        return [context.seed] * len(self._places(task, context))
+
+    def _batches(self, task: Task, context: RunContext) -> Batches:
+        model, turns = context.model, len(task.demonstrations)
+        length = max(1, len(demonstration_sequence(task.demonstrations, model).ids))
+        most = model.training_rows(length)
+        if most < 1:
+            raise StrategyError(
+                f"training on {length} tokens is predicted to need more memory than is free; a "
+                "shorter task or a smaller model needs less"
+            )
+        size = min(max(2, min(self.batch, STEP_TOKENS // length)), most)
 
         def batch(step: int) -> list[TokenSequence]:
             rng = np.random.default_rng([context.seed, step])
-            return [
-                demonstration_sequence(
-                    _random_view(task, rng).apply(task).demonstrations, context.model
-                )
-                for _ in range(size)
-            ]
+            without = step // self.training.check_every % turns if self.watch else None
+            return [self.form(task, rng, model, without) for _ in range(size)]
 
         return batch
 
+    def _held_out(self, task: Task, context: RunContext) -> HeldOut:
+        turns = len(task.demonstrations)
 
-def demonstration_sequence(
-    demonstrations: Sequence[Example], model: LanguageModel
-) -> TokenSequence:
-    """The demonstrations as one sequence, every output a target, cut to what the context holds."""
-    ids, is_target = model.start(), [False] * len(model.start())
-    parts = prompt_parts(demonstrations, demonstrations[0].input)[:-1]
-    for source, output in zip(parts[::2], parts[1::2], strict=True):
-        asked, wanted = model.encode(source[0]), model.encode(output[0])
-        if len(ids) + len(asked) + len(wanted) > model.context:
-            break
-        ids = ids + asked + wanted
-        is_target += [False] * len(asked) + [True] * len(wanted)
-    return TokenSequence(tuple(ids), tuple(is_target))
+        def sequences(check: int) -> list[TokenSequence]:
+            asked = range(turns) if check == 0 else [(check - 1) % turns]
+            seed, model = context.seed + check, context.model
+            return [s for i in asked for s in held_out(task, i, CHECK_VIEWS, seed, model)]
+
+        return HeldOut(sequences, turns)
+
+    def _key(self, task: Task, context: RunContext) -> AdapterKey:
+        return AdapterKey(
+            context.model.fingerprint,
+            demonstrations_key(task.demonstrations),
+            repr(self.adapter),
+            self.recipe,
+            context.seed,
+        )
 
 
-def _random_view(task: Task, rng: np.random.Generator) -> View:
-    order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
-    return replace(draw_views(task, 2, rng)[1], order=order)
+def _member(session: Session, place: int) -> Member:
+    def switch() -> None:
+        session.select([place])
+
+    return switch
+
+
+def _reasons(records: Sequence[TrainRecord]) -> str:
+    """Why the adapters stopped, and which step was kept where that was chosen."""
+    counts = Counter(record.stop_reason for record in records)
+    if len(counts) == 1:
+        said = records[0].stop_reason
+    else:
+        said = ", ".join(f"{reason} ({n} of {len(records)})" for reason, n in counts.items())
+    kept = [f"{r.best.step} of {r.steps} steps" for r in records if r.best is not None]
+    return "; kept ".join([said, *kept])
 
 
 def _training_deadline(context: RunContext) -> float | None:
-    if context.deadline is None:
-        return None
-    now = time.monotonic()
-    return now + TRAINING_SHARE * max(0.0, context.deadline - now)
+    left = context.seconds_left()
+    return None if left is None else time.monotonic() + TRAINING_SHARE * left
 
 
-def _losses(record: TrainRecord) -> dict[str, float]:
-    last = record.losses[-5:]
-    return {"first_loss": record.losses[0], "last_loss": sum(last) / len(last)}
+def _losses(records: Sequence[TrainRecord]) -> dict[str, float]:
+    """Mean over the adapters of the first and of the last losses, and the best held-out loss."""
+    trained = [record.losses for record in records if record.losses]
+    found = {}
+    if trained:
+        found["first_loss"] = sum(losses[0] for losses in trained) / len(trained)
+        found["last_loss"] = sum(sum(losses[-5:]) / len(losses[-5:]) for losses in trained) / len(
+            trained
+        )
+    best = [record.best for record in records if record.best is not None]
+    if best:
+        found["held_out_loss"] = sum(check.loss for check in best) / len(best)
+        found["held_out_exact"] = sum(check.exact for check in best) / len(best)
+    return found

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autottt.controller import fitting
 from autottt.controller.difficulty import Gate
-from autottt.controller.heads import Head, expected_calibration_error, fit_head
+from autottt.controller.fitting import expected_calibration_error, fit_head, matrix
+from autottt.controller.heads import Head, Term
 
 FEATURES = st.dictionaries(
     st.sampled_from(["consensus", "regular", "noise", "loo_accuracy", "prompt_tokens", "other"]),
@@ -66,7 +70,7 @@ def test_too_little_data_gives_the_base_rate(positives: int, groups: int, why: s
     """A head that cannot be fitted is a constant with Laplace's correction, and says so."""
     rows = some_rows()
     head = fit_head(rows, [i < positives for i in range(60)], [f"g{i % groups}" for i in range(60)])
-    assert head.estimator is None
+    assert not head.terms
     assert head.probability({"a": 3.0}) == (positives + 1) / 62
     assert head.pulls({"a": 3.0}) == ()
     assert head.report["kind"] == "constant"
@@ -79,8 +83,29 @@ def test_an_event_of_one_family_is_not_generalised() -> None:
     """With every positive in one group no fold can train on both classes."""
     rows = some_rows()
     head = fit_head(rows, [i % 6 == 0 for i in range(60)], [f"g{i % 6}" for i in range(60)])
-    assert head.estimator is None
+    assert not head.terms
     assert "groups" in head.report["why_constant"]
+
+
+def test_the_plain_numbers_are_the_fitted_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With values missing too, the head's probabilities are those of scikit-learn's estimator."""
+    fitted: list[tuple[Any, Sequence[str]]] = []
+    real = fitting.linear_form
+
+    def seen(estimator: Any, names: Sequence[str]) -> tuple[float, dict[str, Term]]:
+        fitted.append((estimator, names))
+        return real(estimator, names)
+
+    monkeypatch.setattr(fitting, "linear_form", seen)
+    rows = some_rows(120)
+    labels = [row["a"] + 0.5 * row["b"] > 0.2 for row in rows]
+    for row in rows[::5]:
+        del row["b"]
+    head = fit_head(rows, labels, [f"g{i % 6}" for i in range(120)])
+    ((estimator, names),) = fitted
+    expected = estimator.predict_proba(matrix(names, rows))[:, 1]
+    assert [head.probability(row) for row in rows] == pytest.approx(list(expected), rel=1e-9)
+    assert len(set(expected)) > 100
 
 
 def test_noise_gives_no_confidence() -> None:

@@ -27,10 +27,10 @@ SECONDS = st.floats(0, 1e4)
 
 def constant_gate(icl: float, arms: dict[str, tuple[float, float, float]]) -> Gate:
     """A gate that says the same of every task; per arm its gain, P(right) and seconds."""
-    heads = {"icl_right": Head((), icl)}
+    heads = {"icl_right": Head(icl)}
     for arm, (gain, right, _) in arms.items():
         fixes = min(1.0, gain / (1 - icl)) if icl < 1 else 0.0
-        heads |= {f"{arm}_fixes": Head((), fixes), f"{arm}_right": Head((), right)}
+        heads |= {f"{arm}_fixes": Head(fixes), f"{arm}_right": Head(right)}
     cost = CostModel({arm: ArmCost(seconds, 0.0, 0.0) for arm, (_, _, seconds) in arms.items()})
     return Gate("m", heads, cost)
 
@@ -75,7 +75,7 @@ def test_a_hard_task_is_trained_and_an_easy_one_answered(gate: Gate) -> None:
 
 def test_where_every_task_is_mended_alike_the_doubt_explains_the_choice(gate: Gate) -> None:
     """A constant head has nothing to show, so the features are those of the answer in hand."""
-    heads = gate.heads | {"ttt_fixes": Head((), 0.4)}
+    heads = gate.heads | {"ttt_fixes": Head(0.4)}
     decision = choose(replace(gate, heads=heads), HARD, arms=["ttt"])
     assert decision.chosen == "ttt"
     assert decision.top_features == gate.pulls("icl_right", HARD)

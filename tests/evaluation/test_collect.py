@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
-from autottt.errors import TaskError
+from autottt.errors import StrategyError, TaskError
 from autottt.evaluation.collect import FIRST_SEED, measure, measure_all
 from autottt.pretraining import train, validation
+from autottt.strategies.base import RunContext
 from autottt.types import Grid, Task
 
 
@@ -36,7 +38,7 @@ def task(name: str) -> Task:
 def test_every_arm_is_judged_against_the_target() -> None:
     """A model that learns only by training is wrong under ICL and right under TTT."""
     model = FakeModel(before=wrong, after=mirror)
-    outcome = measure(task("a"), "mirror", model, ["icl", "icl-vote", "ttt"], seed=0)
+    outcome = measure(task("a"), "mirror", RunContext(model), ["icl", "icl-vote", "ttt"])
     assert {name: arm.right for name, arm in outcome.arms.items()} == {
         "icl": False,
         "icl-vote": False,
@@ -58,21 +60,31 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_failed_arm_is_logged_with_its_reason() -> None:
     """An arm that cannot run counts as wrong and says why."""
+    model = FakeModel(mirror, mirror, fail_at=0, failure=StrategyError)
     single = Task.from_examples([([[1]], [[1]])], [[2]], target=[[2]])
-    model = FakeModel(before=mirror, after=mirror, context=60)
-    from autottt.errors import StrategyError
+    failed = measure(task("a"), "g", RunContext(model), ["ttt"]).arms["ttt"]
+    unavailable = measure(single, "g", RunContext(model), ["ttt"]).arms["ttt"]
+    assert not failed.right
+    assert "injected" in (failed.error or "")
+    assert "at least two" in (unavailable.error or "")
 
-    model.fail_at, model.failure = 0, StrategyError
-    outcome = measure(single, "g", model, ["ttt"], seed=0)
-    assert not outcome.arms["ttt"].right
-    assert "injected" in (outcome.arms["ttt"].error or "")
+
+def test_a_reused_adapter_is_charged_its_training() -> None:
+    """What answers with an adapter that another strategy trained costs that training too."""
+    context = RunContext(FakeModel(wrong, mirror), adapters=AdapterCache())
+    arms = measure(task("a"), "g", context, ["ttt", "ttt+search"]).arms
+    assert arms["ttt+search"].right
+    assert arms["ttt+search"].tokens > 0
+    spent = arms["ttt"].evidence["training_seconds"]
+    assert arms["ttt+search"].evidence["training_seconds"] == spent
+    assert arms["ttt+search"].seconds > spent
 
 
 def test_a_task_without_targets_cannot_be_measured() -> None:
     """Nothing is judged by guess."""
     blind = Task.from_examples([([[1]], [[1]])], [[2]])
     with pytest.raises(TaskError, match="no targets"):
-        measure(blind, "g", FakeModel(mirror, mirror), ["icl"], seed=0)
+        measure(blind, "g", RunContext(FakeModel(mirror, mirror)), ["icl"])
 
 
 def test_the_seeds_of_the_splits_are_apart() -> None:

@@ -13,12 +13,13 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.tasks.prompts import completion
 from autottt.errors import StrategyError, UnknownNameError
 from autottt.strategies import registry
-from autottt.strategies.base import RunContext
+from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.icl import ICL
-from autottt.strategies.ttt import TTT, demonstration_sequence
+from autottt.strategies.sequences import demonstration_sequence
+from autottt.strategies.ttt import TTT
 from autottt.types import Grid, Task, Value
 
-SHORT = TTT(lora=LoraSettings(rank=4, alpha=8), training=TrainSettings(steps=3, stop_loss=0.0))
+SHORT = TTT(adapter=LoraSettings(rank=4, alpha=8), training=TrainSettings(steps=3, stop_loss=0.0))
 
 
 def mirror(grid: Value) -> Grid:
@@ -39,8 +40,8 @@ def task() -> Task:
     return Task.from_examples([(x, [x[0][::-1]]) for x in lines], [[9, 1, 0, 0]])
 
 
-@pytest.mark.parametrize("strategy", [ICL(), ICL(name="icl", views=1)])
-def test_icl_answers_what_the_model_knows(strategy: ICL, task: Task) -> None:
+@pytest.mark.parametrize("strategy", [registry.get(n) for n in ("icl", "icl-vote", "icl-search")])
+def test_icl_answers_what_the_model_knows(strategy: Strategy, task: Task) -> None:
     """Views are undone before the vote, so a model that knows the rule is unanimous."""
     model = FakeModel(before=mirror, after=mirror)
     attempt = strategy.run(task, RunContext(model))
@@ -69,14 +70,14 @@ def test_one_demonstration_is_not_enough_to_train_on() -> None:
     """TTT says why it cannot run; ICL can."""
     single = Task.from_examples([([[1]], [[2]])], [[3]])
     model = FakeModel(same, same)
-    assert "at least two" in (TTT().unavailable(single, model) or "")
-    assert ICL().unavailable(single, model) is None
+    assert "at least two" in (TTT().unavailable(single, RunContext(model)) or "")
+    assert ICL().unavailable(single, RunContext(model)) is None
 
 
 @pytest.mark.parametrize("strategy", [ICL(), TTT()])
 def test_a_short_context_is_a_reason(strategy: ICL | TTT, task: Task) -> None:
     """A task over the context makes every strategy unavailable, with both lengths named."""
-    reason = strategy.unavailable(task, FakeModel(same, same, context=20)) or ""
+    reason = strategy.unavailable(task, RunContext(FakeModel(same, same, context=20))) or ""
     assert "20" in reason
     assert "tokens" in reason
 
@@ -117,7 +118,7 @@ def test_progress_is_reported_for_every_step(task: Task) -> None:
 
 def test_an_unknown_strategy_lists_the_known() -> None:
     """The error names what there is."""
-    with pytest.raises(UnknownNameError, match="icl, icl-vote, ttt"):
+    with pytest.raises(UnknownNameError, match="icl, icl-search, icl-vote, ttt"):
         registry.get("magic")
 
 

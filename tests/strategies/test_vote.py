@@ -16,7 +16,7 @@ from autottt.types import Grid
 def proposal(grid: Grid | None, logp: float = -1.0) -> Proposal:
     """A proposal for query 0 under the plain view, of two tokens."""
     done = Completion("", (logp / 2, logp / 2), (1.0, 2.0), (0.5, 0.1), finished=grid is not None)
-    return Proposal(0, GridView(), grid, done)
+    return Proposal(0, GridView(), grid, done, 0)
 
 
 A, B = ((1,),), ((2,),)

@@ -1,16 +1,16 @@
 """What autottt asks of a language model, whatever serves it.
 
-A `LanguageModel` encodes text, writes greedy completions with their confidence, scores given
-completions, and opens a `Session` in which it may be trained and after which it is proven to be
-what it was. `huggingface` and `fake` implement it.
+A `LanguageModel` encodes text, writes greedy completions with their confidence, searches for likely
+ones, scores given ones, and opens a `Session` in which it may be trained and after which it is
+proven to be what it was. `huggingface` and `fake` implement it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,15 @@ class Completion:
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Token ids (T,) and, for each, whether it is scored or trained on given those before it."""
+    """Token ids (T,) and, for each, whether it is scored or trained on given those before it.
+
+    Under a trained prefix, `hidden` is the span `(begin, end)` of the prefix's tokens that this
+    sequence may not look at.
+    """
 
     ids: tuple[int, ...]
     is_target: tuple[bool, ...]
+    hidden: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,31 @@ class LoraSettings:
 
 
 @dataclass(frozen=True)
+class BiasSettings:
+    """One vector added to the last hidden state before the output head, from zero (SLOT)."""
+
+
+@dataclass(frozen=True)
+class PrefixSettings:
+    """Keys and values in place of a prompt, one prefix a place, started from these prompts (CT-KV).
+
+    `dropout` is the share of a prefix's tokens that each training row does not see.
+    """
+
+    prompts: tuple[tuple[int, ...], ...]
+    dropout: float = 0.05
+
+
+AdapterSettings = LoraSettings | BiasSettings | PrefixSettings
+
+
+@dataclass(frozen=True)
 class TrainSettings:
     """Length and rate of a training: AdamW with linear warm-up and cosine decay to a tenth.
 
-    It ends early when the running mean loss (nats a token) stays under `stop_loss`.
+    It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
+    out are scored before the first step and after every `check_every` steps; `patience` is how
+    many checks may pass without a better score.
     """
 
     steps: int = 40
@@ -68,30 +94,81 @@ class TrainSettings:
     weight_decay: float = 0.0
     clip: float = 1.0
     stop_loss: float = 0.01
+    check_every: int = 4
+    patience: int = 4
+
+
+@dataclass(frozen=True)
+class Check:
+    """Held-out sequences after `step` optimizer steps: mean loss (nats a token), share exact."""
+
+    step: int
+    loss: float
+    exact: float
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What watches a training: the sequences of every check, in turns that repeat after `turns`.
+
+    `sequences(0)` is asked before the first step and should hold all turns; `sequences(j)` after
+    `j * check_every` steps is what was no target during the last of them. A score is the mean of
+    the last `turns` checks, so that each turn counts in it once.
+    """
+
+    sequences: Callable[[int], Sequence[TokenSequence]]
+    turns: int
 
 
 @dataclass(frozen=True)
 class TrainRecord:
-    """What a training did: optimizer steps, tokens, the loss of each step and why it stopped."""
+    """What a training did: optimizer steps, tokens, the loss of each step and why it stopped.
+
+    With held-out sequences, `checks` are their scores, `best` is the score of the weights that were
+    kept (step 0: those from before training); without, the last weights are.
+    """
 
     steps: int
     tokens: int
     losses: tuple[float, ...]
     stop_reason: str
+    checks: tuple[Check, ...] = ()
+    best: Check | None = None
+
+
+Batches = Callable[[int], Sequence[TokenSequence]]  # a step's training sequences
 
 
 class Session(Protocol):
-    """A model with a fresh LoRA attached; leaving the session restores and verifies the model."""
+    """A model with fresh adapters, one a place; leaving it restores and verifies the model.
+
+    While several places are selected, the rows of any batch are equal groups, one a place in
+    order, and each group is served by its own adapter.
+    """
 
     def train(
         self,
-        batch: Callable[[int], Sequence[TokenSequence]],
+        batches: Sequence[Batches],
         settings: TrainSettings,
         *,
+        held_out: Sequence[HeldOut] | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float], None] | None = None,
-    ) -> TrainRecord:
-        """Train on `batch(0)`, `batch(1)`, ...; raises `DivergenceError` on a loss not finite."""
+    ) -> list[TrainRecord]:
+        """Train the adapter of every place on its own batches; each stops on its own.
+
+        `batches[k](s)` are the sequences of place k at step s. With `held_out` the best step of
+        each place is kept. Raises `DivergenceError` on a loss that is not finite.
+        """
+
+    def select(self, places: Sequence[int] | None) -> None:
+        """Use the adapters of these places; None is all of them."""
+
+    def state(self, place: int) -> dict[str, Any]:
+        """The weights of one place's adapter, by name, as tensors on the CPU."""
+
+    def load(self, place: int, state: Mapping[str, Any]) -> None:
+        """Take weights that `state` gave; raises `StrategyError` where they do not fit."""
 
 
 class LanguageModel(Protocol):
@@ -124,13 +201,41 @@ class LanguageModel(Protocol):
     ) -> list[Completion]:
         """Greedy completions of the prompts, up to and without `stop`."""
 
+    def search(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: str,
+        least: float,
+        deadline: float | None = None,
+    ) -> list[list[Completion]]:
+        """Every completion of each prompt with a probability of at least `least`, likeliest first.
+
+        The greedy completion is among them, however unlikely it is.
+        """
+
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         """Log-probabilities of the target tokens of each sequence."""
 
+    def score_answers(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
+    ) -> list[list[float]]:
+        """Log-probability (nats) of each of `answers[i]` after `prompts[i]`, read once a prompt."""
+
+    def embed(self, ids: Sequence[int]) -> list[float]:
+        """The mean over tokens of the last hidden state."""
+
     def session(
-        self, settings: LoraSettings, *, seeds: Sequence[int]
+        self, settings: AdapterSettings, *, seeds: Sequence[int]
     ) -> AbstractContextManager[Session]:
-        """Attach a fresh LoRA for each seed, exclusively, until the context is left."""
+        """Attach a fresh adapter for each seed, exclusively, until the context is left."""
+
+    def training_rows(self, length: int) -> int:
+        """How many rows of that many tokens one training step has memory for, by prediction."""
+
+    def peak_bytes(self) -> int:
+        """The most memory in use so far, see `memory.peak_bytes`."""
 
     def verify(self) -> bool:
         """Whether every weight is bit for bit what was loaded."""

@@ -8,13 +8,16 @@ restoration can be seen to work, or made to fail.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from autottt.adapters.models.base import (
+    AdapterSettings,
+    Batches,
     Completion,
-    LoraSettings,
+    HeldOut,
     Score,
     TokenSequence,
     TrainRecord,
@@ -81,8 +84,31 @@ class FakeModel:
         exact = written == wanted
         return Score((-0.01 if exact else -2.0,) * len(wanted), exact)
 
+    def search(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: str,
+        least: float,
+        deadline: float | None = None,
+    ) -> list[list[Completion]]:
+        return [[self._complete(bytes(ids).decode(), stop)] for ids in prompts]
+
+    def score_answers(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
+    ) -> list[list[float]]:
+        found = []
+        for ids, some in zip(prompts, answers, strict=True):
+            written = self._complete(bytes(ids).decode(), "\n\n").text + "\n\n"
+            found.append([-0.1 if bytes(a).decode() == written else -20.0 for a in some])
+        return found
+
+    def embed(self, ids: Sequence[int]) -> list[float]:
+        return [float(sum(ids)), float(len(ids))]
+
     @contextmanager
-    def session(self, settings: LoraSettings, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
+    def session(self, settings: AdapterSettings, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
         before = list(self.weights)
         try:
             yield self
@@ -91,22 +117,43 @@ class FakeModel:
 
     def train(
         self,
-        batch: Callable[[int], Sequence[TokenSequence]],
+        batches: Sequence[Batches],
         settings: TrainSettings,
         *,
+        held_out: Sequence[HeldOut] | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float], None] | None = None,
-    ) -> TrainRecord:
+    ) -> list[TrainRecord]:
         tokens = 0
         for step in range(settings.steps):
             if step == self.fail_at:
                 raise self.failure(f"injected at step {step}")
-            tokens += sum(len(s.ids) for s in batch(step))
+            tokens += sum(len(s.ids) for batch in batches for s in batch(step))
             self.weights[0] += 1.0
             self.trained += 1
             if on_step is not None:
                 on_step(step + 1, 1.0 / (step + 1))
-        return TrainRecord(settings.steps, tokens, (1.0,) * settings.steps, "all steps")
+        losses = (1.0,) * settings.steps
+        record = TrainRecord(settings.steps, tokens, losses, "all steps")
+        return [record] * len(batches)
+
+    def select(self, places: Sequence[int] | None) -> None:
+        """All places answer alike."""
+
+    def state(self, place: int) -> dict[str, Any]:
+        import torch
+
+        return {"trained": torch.tensor([self.trained])}
+
+    def load(self, place: int, state: Mapping[str, Any]) -> None:
+        self.trained = int(state["trained"])
+        self.weights[0] += self.trained
+
+    def training_rows(self, length: int) -> int:
+        return 1_000
+
+    def peak_bytes(self) -> int:
+        return 0
 
     def verify(self) -> bool:
         return self.weights == [1.0, 2.0]

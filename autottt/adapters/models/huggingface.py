@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -18,15 +17,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autottt.adapters.models.base import Completion, LoraSettings, Score, TokenSequence
+from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
+from autottt.adapters.models.decoding import Greedy, Threshold, score_answers
 from autottt.adapters.models.fingerprint import fingerprint
-from autottt.adapters.models.lora import LoraSession
+from autottt.adapters.models.memory import SHARE, free_bytes, peak_bytes, step_bytes
+from autottt.adapters.models.prefix import Prefix
+from autottt.adapters.models.session import AdapterSession
 from autottt.errors import ContextLengthError, UnknownNameError
 
 log = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SHIPPED = {"embedded": ASSETS / "embedded"}
 BATCH_TOKENS = 16_384  # of one scoring forward
+PROMPTS = 8  # whose answers are scored in one go
 
 
 class HuggingFaceModel:
@@ -36,6 +39,8 @@ class HuggingFaceModel:
         self.name = name
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.lock = threading.RLock()
+        self.prefix: Prefix | None = None  # stands before every row while a session trains one
+        self.grouped = False  # whether rows are groups with adapters of their own
         self._source = _source(name)
         self.tokenizer = self._load_tokenizer()
         self.module = self._load_module()
@@ -59,28 +64,59 @@ class HuggingFaceModel:
         marked = self.tokenizer("")["input_ids"]  # what the tokenizer itself puts before text
         return [int(i) for i in marked if i == self.tokenizer.bos_token_id]
 
-    def session(self, settings: LoraSettings, *, seeds: Sequence[int]) -> LoraSession:
-        return LoraSession(self, settings, seeds=seeds)
+    def session(self, settings: AdapterSettings, *, seeds: Sequence[int]) -> AdapterSession:
+        return AdapterSession(self, settings, seeds=seeds)
 
     def autocast(self) -> AbstractContextManager[None]:
         """bf16 compute on this model's device."""
         return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16)
 
-    def pad(self, sequences: Sequence[TokenSequence]) -> tuple[Tensor, Tensor, Tensor]:
-        """Right-padded ids, attention mask and targets (-100 where there is none), each (B, T)."""
+    def pad(
+        self, sequences: Sequence[TokenSequence], *, left: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Padded ids, attention mask and targets (-100 where there is none), each (B, T)."""
         longest = max(len(s.ids) for s in sequences)
         if longest > self.context:
             raise ContextLengthError(longest, self.context)
-        ids = torch.full((len(sequences), longest), self._pad_id)
+        ids = torch.full((len(sequences), longest), self.pad_id)
         mask = torch.zeros((len(sequences), longest), dtype=torch.long)
         targets = torch.full((len(sequences), longest), -100)
         for row, sequence in enumerate(sequences):
             n = len(sequence.ids)
-            ids[row, :n] = torch.tensor(sequence.ids)
-            mask[row, :n] = 1
+            span = slice(longest - n, None) if left else slice(n)
+            ids[row, span] = torch.tensor(sequence.ids)
+            mask[row, span] = 1
             wanted = torch.tensor(sequence.is_target)
-            targets[row, :n] = torch.where(wanted, ids[row, :n], -100)
+            targets[row, span] = torch.where(wanted, ids[row, span], -100)
         return ids.to(self.device), mask.to(self.device), targets.to(self.device)
+
+    def forward(
+        self,
+        ids: Tensor,
+        mask: Tensor,
+        sequences: Sequence[TokenSequence] = (),
+        *,
+        training: bool = False,
+        logits_to_keep: Tensor | int = 0,
+    ) -> Any:
+        """One pass over padded rows (B, T), after the trained prefix where there is one.
+
+        `sequences` say what of the prefix each row may not see.
+        """
+        if self.prefix is None:
+            return self.module(
+                input_ids=ids, attention_mask=mask, use_cache=False, logits_to_keep=logits_to_keep
+            )
+        rows = len(ids)
+        seen = self.prefix.visible(rows, sequences, training=training)
+        return self.module(
+            input_ids=ids,
+            attention_mask=torch.cat([seen, mask], dim=1),
+            position_ids=self.prefix.lengths(rows) + (mask.cumsum(-1) - 1).clamp(min=0),
+            past_key_values=self.prefix.cache(self.module.config, rows),
+            use_cache=True,
+            logits_to_keep=logits_to_keep,
+        )
 
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
@@ -90,7 +126,7 @@ class HuggingFaceModel:
     def _score(self, sequences: Sequence[TokenSequence]) -> Iterator[Score]:
         ids, mask, targets = self.pad(sequences)
         with self.autocast():
-            logits = self.module(input_ids=ids, attention_mask=mask, use_cache=False).logits
+            logits = self.forward(ids, mask, sequences).logits
         for row in range(len(sequences)):
             chosen = targets[row, 1:] >= 0
             wanted = targets[row, 1:][chosen]  # (N,)
@@ -102,6 +138,30 @@ class HuggingFaceModel:
             )
 
     @torch.inference_mode()
+    def score_answers(
+        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
+    ) -> list[list[float]]:
+        size = len(prompts) if self.grouped else PROMPTS  # groups of rows stay together
+        with self.lock:
+            return [
+                scores
+                for begin in range(0, len(prompts), max(1, size))
+                for scores in score_answers(
+                    self, prompts[begin : begin + size], answers[begin : begin + size]
+                )
+            ]
+
+    @torch.inference_mode()
+    def embed(self, ids: Sequence[int]) -> list[float]:
+        with self.lock, self.autocast():
+            given = torch.tensor([ids], device=self.device)
+            states = self.module(
+                input_ids=given, output_hidden_states=True, logits_to_keep=1
+            ).hidden_states[-1]  # (1, T, H)
+        mean: list[float] = states[0].float().mean(0).tolist()
+        return mean
+
+    @torch.inference_mode()
     def generate(
         self,
         prompts: Sequence[Sequence[int]],
@@ -111,10 +171,30 @@ class HuggingFaceModel:
         deadline: float | None = None,
     ) -> list[Completion]:
         with self.lock:
-            return _GreedyLoop(self, prompts, max_new_tokens, stop, deadline).run()
+            return Greedy(self, prompts, max_new_tokens, stop, deadline).run()
+
+    @torch.inference_mode()
+    def search(
+        self,
+        prompts: Sequence[Sequence[int]],
+        *,
+        max_new_tokens: int,
+        stop: str,
+        least: float,
+        deadline: float | None = None,
+    ) -> list[list[Completion]]:
+        with self.lock:
+            return Threshold(self, prompts, max_new_tokens, stop, deadline, least).run()
+
+    def training_rows(self, length: int) -> int:
+        room = SHARE * free_bytes(self.device)
+        return int(room // step_bytes(self.module.config, 1, length))
+
+    def peak_bytes(self) -> int:
+        return peak_bytes(self.device)
 
     @property
-    def _pad_id(self) -> int:
+    def pad_id(self) -> int:
         for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
             if token is not None:
                 return int(token)
@@ -136,86 +216,6 @@ class HuggingFaceModel:
         module.to(self.device)  # type: ignore[arg-type]
         module.train(False)
         return module
-
-
-class _GreedyLoop:
-    """Batched greedy decoding over a key-value cache, keeping the raw confidence of every token."""
-
-    def __init__(
-        self,
-        owner: HuggingFaceModel,
-        prompts: Sequence[Sequence[int]],
-        max_new_tokens: int,
-        stop: str,
-        deadline: float | None,
-    ) -> None:
-        longest = max(len(p) for p in prompts)
-        if longest + max_new_tokens > owner.context:
-            raise ContextLengthError(longest + max_new_tokens, owner.context)
-        self.owner, self.stop, self.deadline = owner, stop, deadline
-        self.limit = max_new_tokens
-        n = len(prompts)
-        self.ids = torch.full((n, longest), owner._pad_id)
-        self.mask = torch.zeros((n, longest), dtype=torch.long)
-        for row, ids in enumerate(prompts):  # left padding, so that all rows end together
-            self.ids[row, longest - len(ids) :] = torch.tensor(ids)
-            self.mask[row, longest - len(ids) :] = 1
-        self.written: list[list[int]] = [[] for _ in range(n)]
-        self.finished = [False] * n
-        self.texts = [""] * n
-        self.stats: list[list[tuple[float, float, float]]] = [[] for _ in range(n)]
-
-    def run(self) -> list[Completion]:
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.owner.module.config)
-        ids, mask = self.ids.to(self.owner.device), self.mask.to(self.owner.device)
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)  # (B, T)
-        for _ in range(self.limit):
-            if self.deadline is not None and time.monotonic() >= self.deadline:
-                break
-            with self.owner.autocast():
-                logits = self.owner.module(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                ).logits[:, -1]  # (B, V)
-            chosen = self._take(logits.float())
-            if all(self.finished):
-                break
-            ids = chosen[:, None]
-            mask = torch.cat([mask, mask.new_ones((len(mask), 1))], dim=1)
-            positions = positions[:, -1:] + 1
-        return [self._completion(row) for row in range(len(self.written))]
-
-    def _take(self, logits: Tensor) -> Tensor:
-        scores = logits.log_softmax(-1)  # (B, V)
-        top = scores.topk(2, dim=-1)
-        entropy = -(scores.exp() * scores).nansum(-1)  # (B,)
-        rows = zip(top.indices[:, 0].tolist(), top.values.tolist(), entropy.tolist(), strict=True)
-        for row, (token, (best, second), spread) in enumerate(rows):
-            if self.finished[row]:
-                continue
-            self.written[row].append(token)
-            self.stats[row].append((best, best - second, spread))
-            text = self.owner.tokenizer.decode(self.written[row], skip_special_tokens=True)
-            ended = token == self.owner.tokenizer.eos_token_id or self.stop in text
-            self.finished[row] = ended
-            self.texts[row] = text.split(self.stop)[0] if ended else text
-        return top.indices[:, 0]
-
-    def _completion(self, row: int) -> Completion:
-        stats = self.stats[row]
-        return Completion(
-            text=self.texts[row],
-            log_probabilities=tuple(s[0] for s in stats),
-            margins=tuple(s[1] for s in stats),
-            entropies=tuple(s[2] for s in stats),
-            finished=self.finished[row],
-        )
 
 
 def _chunks(sequences: Sequence[TokenSequence]) -> Iterator[Sequence[TokenSequence]]:

@@ -62,22 +62,19 @@ class LoraLinear(nn.Module):
         return x.dtype if torch.is_autocast_enabled(x.device.type) else self.lora_a.dtype
 
 
-def attach(module: nn.Module, settings: LoraSettings, *, seeds: Sequence[int]) -> list[LoraLinear]:
-    """Freeze the model and put a LoRA on its targets, with a pair for each seed.
-
-    Returns the new layers, in module order.
+def attach(
+    module: nn.Module, settings: LoraSettings, *, seeds: Sequence[int]
+) -> dict[str, LoraLinear]:
+    """Put a LoRA on the model's targets, with a pair for each seed; returns the layers by name.
 
     "all-linear" is every linear layer but the output head; other targets are ends of module names.
     Raises `StrategyError` where nothing matches.
     """
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    layers = []
+    layers = {}
     for name, base in list(_targets(module, settings)):
-        layer = LoraLinear(base, settings, generators)
-        _replace(module, name, layer)
-        layers.append(layer)
+        layers[name] = LoraLinear(base, settings, generators)
+        replace_module(module, name, layers[name])
     if not layers:
         raise StrategyError(
             f"no linear layer matches the LoRA targets {settings.targets!r}; name some of the "
@@ -90,7 +87,7 @@ def detach(module: nn.Module) -> None:
     """Take every LoRA off: each base module is again where it was."""
     for name, layer in list(module.named_modules()):
         if isinstance(layer, LoraLinear):
-            _replace(module, name, layer.base)
+            replace_module(module, name, layer.base)
 
 
 def _targets(module: nn.Module, settings: LoraSettings) -> Iterator[tuple[str, nn.Module]]:
@@ -115,6 +112,7 @@ def _shape(layer: nn.Module) -> tuple[int, int]:
     return int(layer.nx), int(layer.nf)  # type: ignore[arg-type]
 
 
-def _replace(module: nn.Module, name: str, new: nn.Module) -> None:
+def replace_module(module: nn.Module, name: str, new: nn.Module) -> None:
+    """Put `new` in the place of the submodule of that name."""
     parent, _, last = name.rpartition(".")
     setattr(module.get_submodule(parent), last, new)

@@ -72,11 +72,15 @@ class GridView:
 
     def apply(self, task: Task) -> Task:
         """The same task seen through the view."""
-        return _changed(_reordered(task, self.order), lambda v: self.apply_grid(_grid(v)))
+        return _changed(_reordered(task, self.order), self.apply_value)
 
     def invert(self, task: Task) -> Task:
         """The task of which `task` is the view: `invert(apply(t)) == t`."""
         return _changed(_reordered(task, _inverse(self.order)), self.invert_value)
+
+    def apply_value(self, value: Value) -> Grid:
+        """An input or output as it is in the view."""
+        return self.apply_grid(_grid(value))
 
     def invert_value(self, value: Value) -> Grid:
         """The output for the task, from an output for its view."""
@@ -105,6 +109,10 @@ class TextView:
     def invert(self, task: Task) -> Task:
         """The task of which `task` is the view: `invert(apply(t)) == t`."""
         return _reordered(task, _inverse(self.order))
+
+    def apply_value(self, value: Value) -> Value:
+        """An input or output as it is in the view."""
+        return value
 
     def invert_value(self, value: Value) -> Value:
         """The output for the task, from an output for its view."""
@@ -168,6 +176,11 @@ def draw_views(
         order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
         views.append(GridView(pool.pop(), _draw_colours(rng, keep_background), order))
     return views[:n]
+
+
+def keep_colours(view: View) -> View:
+    """The symmetry of a view alone: colours and order as they are."""
+    return GridView(view.symmetry) if isinstance(view, GridView) else TextView()
 
 
 def _draw_colours(rng: np.random.Generator, keep_background: bool) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""The LoRA session restores the model whatever happens inside it."""
+"""The adapter session restores the model whatever happens inside it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_success_changes_predictions_inside_and_nothing_outside(
     asked = batch(0)[:1]
     cold = tiny_model.score(asked)[0].log_probabilities
     with tiny_model.session(SETTINGS, seeds=[0]) as session:
-        record = session.train(batch, TRAINING)
+        (record,) = session.train([batch], TRAINING)
         warm = tiny_model.score(asked)[0].log_probabilities
     assert record.steps == 6
     assert record.stop_reason == "all steps"
@@ -69,7 +69,7 @@ def test_an_exception_at_any_step_leaves_the_model_as_it_was(
     """An error, Ctrl-C or exhausted memory at step k passes through, and the model is restored."""
     before = Snapshot.take(tiny_model.module)
     with pytest.raises(type(error)), tiny_model.session(SETTINGS, seeds=[0]) as session:
-        session.train(failing(error, at), TRAINING)
+        session.train([failing(error, at)], TRAINING)
     assert_untouched(tiny_model, before)
 
 
@@ -89,7 +89,7 @@ def test_a_loss_that_is_not_finite_is_a_typed_error(
         pytest.raises(DivergenceError, match="step 2"),
         tiny_model.session(SETTINGS, seeds=[0]) as session,
     ):
-        session.train(batch, TRAINING)
+        session.train([batch], TRAINING)
     assert_untouched(tiny_model, before)
 
 
@@ -98,7 +98,8 @@ def test_the_deadline_stops_at_a_step_boundary(tiny_model: HuggingFaceModel) -> 
     before = Snapshot.take(tiny_model.module)
     end = time.monotonic() + 0.3
     with tiny_model.session(SETTINGS, seeds=[0]) as session:
-        record = session.train(batch, TrainSettings(steps=100_000, stop_loss=0.0), deadline=end)
+        settings = TrainSettings(steps=100_000, stop_loss=0.0)
+        (record,) = session.train([batch], settings, deadline=end)
     assert record.stop_reason == "deadline"
     assert 0 < record.steps < 100_000
     assert_untouched(tiny_model, before)
@@ -107,7 +108,7 @@ def test_the_deadline_stops_at_a_step_boundary(tiny_model: HuggingFaceModel) -> 
 def test_a_low_loss_ends_the_training(tiny_model: HuggingFaceModel) -> None:
     """Training stops once the running loss is under the limit, and says so."""
     with tiny_model.session(SETTINGS, seeds=[0]) as session:
-        record = session.train(batch, TrainSettings(steps=50, stop_loss=100.0))
+        (record,) = session.train([batch], TrainSettings(steps=50, stop_loss=100.0))
     assert (record.steps, record.stop_reason) == (1, "loss under 100")
 
 
@@ -129,7 +130,7 @@ def test_the_same_seed_gives_the_same_lora(tiny_model: HuggingFaceModel) -> None
 
     def losses(seed: int) -> tuple[float, ...]:
         with tiny_model.session(SETTINGS, seeds=[seed]) as session:
-            return session.train(batch, TRAINING).losses
+            return session.train([batch], TRAINING)[0].losses
 
     assert losses(1) == losses(1) != losses(2)
 
@@ -155,7 +156,9 @@ def test_the_lora_is_that_of_peft(
     settings = LoraSettings(rank=4, alpha=8, targets=targets)
     ids = torch.arange(48, 58)[None]
     before = Snapshot.take(tiny_model.module)
-    layers = attach(tiny_model.module, settings, seeds=[0])
+    for parameter in tiny_model.module.parameters():
+        parameter.requires_grad_(False)
+    layers = list(attach(tiny_model.module, settings, seeds=[0]).values())
     values = torch.Generator().manual_seed(1)
     for layer in layers:
         layer.lora_b.data.normal_(generator=values)
@@ -210,11 +213,11 @@ def test_tasks_trained_together_learn_what_they_learn_alone(tiny_model: HuggingF
     alone = []
     for task in range(3):
         with tiny_model.session(settings, seeds=[task]) as session:
-            record = session.train(task_batch(task), training)
+            (record,) = session.train([task_batch(task)], training)
             alone.append((record, tiny_model.score(asked[task])[0].log_probabilities))
     before = Snapshot.take(tiny_model.module)
     with tiny_model.session(settings, seeds=[0, 1, 2]) as session:
-        records = session.train_many([task_batch(task) for task in range(3)], training)
+        records = session.train([task_batch(task) for task in range(3)], training)
         together = []
         for task in range(3):
             session.select([task])

@@ -1,0 +1,265 @@
+"""Decoding over a key-value cache: greedy, and all completions above a probability.
+
+Both read the prompts of a batch once, left-padded so that all rows end together, and write one
+token a pass. `Threshold` is the search of the ARChitects (depth-first there) turned breadth-first:
+all paths whose probability is still at least `least` advance together in one batch. As the paths of
+a prompt are disjoint, there are never more than 1 / least of them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from autottt.adapters.models.base import Completion
+from autottt.errors import ContextLengthError
+
+if TYPE_CHECKING:
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+
+
+class _Rows:
+    """A batch of rows that all ended at the same token: their cache, mask and next position."""
+
+    def __init__(
+        self, owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int
+    ) -> None:
+        """`more` is how many tokens will follow; raises `ContextLengthError` if they do not fit."""
+        from transformers import DynamicCache
+
+        longest, n = max(len(p) for p in prompts), len(prompts)
+        before = 0 if owner.prefix is None else int(owner.prefix.lengths(n).max())
+        if before + longest + more > owner.context:
+            raise ContextLengthError(before + longest + more, owner.context)
+        ids = torch.full((n, longest), owner.pad_id)
+        mask = torch.zeros((n, longest), dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            ids[row, longest - len(prompt) :] = torch.tensor(prompt)
+            mask[row, longest - len(prompt) :] = 1
+        self.owner = owner
+        self.ids, self.mask = ids.to(owner.device), mask.to(owner.device)
+        self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)  # (B, T)
+        if owner.prefix is None:
+            self.cache: Any = DynamicCache(config=owner.module.config)
+        else:
+            self.cache = owner.prefix.cache(owner.module.config, n)
+            self.mask = torch.cat([owner.prefix.visible(n, (), training=False), self.mask], dim=1)
+            self.positions = self.positions + owner.prefix.lengths(n)
+
+    def read(self) -> Tensor:
+        """Log-probabilities (B, V) of the token that follows each row."""
+        with self.owner.autocast():
+            logits = self.owner.module(
+                input_ids=self.ids,
+                attention_mask=self.mask,
+                position_ids=self.positions,
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]
+        scores: Tensor = logits.float().log_softmax(-1)
+        return scores
+
+    def write(self, tokens: Tensor) -> None:
+        """Append a token (B,) to every row."""
+        self.ids = tokens[:, None]
+        self.mask = torch.cat([self.mask, self.mask.new_ones((len(self.mask), 1))], dim=1)
+        self.positions = self.positions[:, -1:] + 1
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, in this order; a row may be named more than once."""
+        if list(rows) == list(range(len(self.mask))):
+            return
+        places = torch.tensor(rows, device=self.mask.device)
+        self.cache.batch_select_indices(places)
+        self.mask, self.positions = self.mask[places], self.positions[places]
+
+
+@dataclass(frozen=True)
+class _Path:
+    """What was written so far after one prompt, and the raw confidence of every token."""
+
+    prompt: int
+    ids: tuple[int, ...] = ()
+    stats: tuple[tuple[float, float, float], ...] = ()  # (log-probability, margin, entropy)
+    log_probability: float = 0.0
+    greedy: bool = True  # whether every token was the likeliest
+    text: str = ""
+    finished: bool = False
+
+    def completion(self) -> Completion:
+        return Completion(
+            text=self.text,
+            log_probabilities=tuple(s[0] for s in self.stats),
+            margins=tuple(s[1] for s in self.stats),
+            entropies=tuple(s[2] for s in self.stats),
+            finished=self.finished,
+        )
+
+
+class _Decoder:
+    """What both ways share: the prompts, the limits, and the text of what was written."""
+
+    def __init__(
+        self,
+        owner: HuggingFaceModel,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        stop: str,
+        deadline: float | None,
+    ) -> None:
+        self.owner, self.stop, self.deadline = owner, stop, deadline
+        self.limit, self.prompts = max_new_tokens, len(prompts)
+        self.rows = _Rows(owner, prompts, max_new_tokens)
+
+    def expired(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def extended(self, path: _Path, token: int, stats: tuple[float, float, float]) -> _Path:
+        """The path with one more token, its text decoded only where the answer may have ended."""
+        tokenizer = self.owner.tokenizer
+        ids = (*path.ids, token)
+        longer = replace(
+            path,
+            ids=ids,
+            stats=(*path.stats, stats),
+            log_probability=path.log_probability + stats[0],
+            greedy=path.greedy and stats[1] >= 0,
+        )
+        ended = token == tokenizer.eos_token_id
+        if ended or self.stop[-1] in tokenizer.decode([token]):
+            text = tokenizer.decode(ids, skip_special_tokens=True)
+            if ended or self.stop in text:
+                return replace(longer, text=text.split(self.stop)[0], finished=True)
+        return longer
+
+    def written(self, path: _Path) -> Completion:
+        if not path.finished:
+            text = self.owner.tokenizer.decode(path.ids, skip_special_tokens=True)
+            path = replace(path, text=text)
+        return path.completion()
+
+
+class Greedy(_Decoder):
+    """The likeliest token at every step, for every prompt. Rows that have ended leave the batch."""
+
+    def run(self) -> list[Completion]:
+        paths = [_Path(prompt) for prompt in range(self.prompts)]
+        running = list(range(self.prompts))  # the paths that the rows belong to
+        droppable = not self.owner.grouped
+        for _ in range(self.limit):
+            if self.expired():
+                break
+            scores = self.rows.read()  # (B, V)
+            top = scores.topk(2, dim=-1)
+            spread = -(scores.exp() * scores).nansum(-1)  # (B,)
+            rows = zip(top.indices[:, 0].tolist(), top.values.tolist(), spread.tolist())
+            for place, (token, (best, second), entropy) in zip(running, rows, strict=True):
+                if not paths[place].finished:
+                    stats = (best, best - second, entropy)
+                    paths[place] = self.extended(paths[place], token, stats)
+            going = [row for row, place in enumerate(running) if not paths[place].finished]
+            if not going:
+                break
+            self.rows.write(top.indices[:, 0])
+            if droppable and len(going) <= len(running) // 2:
+                self.rows.keep(going)
+                self.rows.ids = self.rows.ids[torch.tensor(going, device=self.rows.ids.device)]
+                running = [running[row] for row in going]
+        return [self.written(path) for path in paths]
+
+
+class Threshold(_Decoder):
+    """Every completion with a probability of at least `least`, and the greedy one."""
+
+    def __init__(
+        self,
+        owner: HuggingFaceModel,
+        prompts: Sequence[Sequence[int]],
+        max_new_tokens: int,
+        stop: str,
+        deadline: float | None,
+        least: float,
+    ) -> None:
+        super().__init__(owner, prompts, max_new_tokens, stop, deadline)
+        self.floor = math.log(least)
+
+    def run(self) -> list[list[Completion]]:
+        paths = [_Path(prompt) for prompt in range(self.prompts)]
+        done: list[_Path] = []
+        for _ in range(self.limit):
+            if self.expired() or not paths:
+                break
+            rows, longer = self._branches(paths, self.rows.read())
+            done += [path for path in longer if path.finished]
+            going = [i for i, path in enumerate(longer) if not path.finished]
+            if not going:
+                paths = []
+                break
+            self.rows.keep([rows[i] for i in going])
+            paths = [longer[i] for i in going]
+            tokens = torch.tensor([path.ids[-1] for path in paths], device=self.rows.mask.device)
+            self.rows.write(tokens)
+        found: list[list[_Path]] = [[] for _ in range(self.prompts)]
+        for path in sorted([*done, *paths], key=lambda p: -p.log_probability):
+            found[path.prompt].append(path)
+        return [[self.written(path) for path in some] for some in found]
+
+    def _branches(self, paths: list[_Path], scores: Tensor) -> tuple[list[int], list[_Path]]:
+        """Every path's next tokens that stay above the floor, with the row each came from."""
+        spread = (-(scores.exp() * scores).nansum(-1)).tolist()  # (B,)
+        sofar = torch.tensor([path.log_probability for path in paths], device=scores.device)
+        top = scores.topk(2, dim=-1)
+        best, second = top.values.T.tolist()
+        allowed = scores + sofar[:, None] >= self.floor
+        greedy = torch.tensor([path.greedy for path in paths], device=scores.device)
+        allowed[torch.arange(len(paths)), top.indices[:, 0]] |= greedy
+        rows, longer = [], []
+        for row, token in allowed.nonzero().tolist():
+            value = float(scores[row, token])
+            margin = value - (second[row] if value == best[row] else best[row])
+            rows.append(row)
+            longer.append(self.extended(paths[row], token, (value, margin, spread[row])))
+        return rows, longer
+
+
+def score_answers(
+    owner: HuggingFaceModel,
+    prompts: Sequence[Sequence[int]],
+    answers: Sequence[Sequence[Sequence[int]]],
+) -> list[list[float]]:
+    """See `base.LanguageModel.score_answers`: the prompts are read once, then all the answers."""
+    places = [row for row, some in enumerate(answers) for _ in some]
+    if not places:
+        return [[] for _ in prompts]
+    flat = [answer for some in answers for answer in some]
+    longest = max(len(answer) for answer in flat)
+    rows = _Rows(owner, prompts, longest)
+    first = rows.read()[torch.tensor(places)]  # (N, V)
+    rows.keep(places)
+    ids = torch.full((len(flat), longest), owner.pad_id)
+    mask = torch.zeros((len(flat), longest), dtype=torch.long)
+    for row, answer in enumerate(flat):
+        ids[row, : len(answer)] = torch.tensor(answer)
+        mask[row, : len(answer)] = 1
+    ids, mask = ids.to(owner.device), mask.to(owner.device)
+    with owner.autocast():
+        logits = owner.module(
+            input_ids=ids,
+            attention_mask=torch.cat([rows.mask, mask], dim=1),
+            position_ids=rows.positions[:, -1:] + 1 + torch.arange(longest, device=ids.device),
+            past_key_values=rows.cache,
+            use_cache=True,
+        ).logits  # (N, T, V)
+    scores = torch.cat([first[:, None], logits[:, :-1].float().log_softmax(-1)], dim=1)
+    sums = (scores.gather(2, ids[:, :, None])[:, :, 0] * mask).sum(1).tolist()  # (N,)
+    found: list[list[float]] = [[] for _ in prompts]
+    for row, value in zip(places, sums, strict=True):
+        found[row].append(value)
+    return found

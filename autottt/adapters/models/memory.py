@@ -1,0 +1,48 @@
+"""Memory: what a training step will need, what there is, and what was used at most."""
+
+from __future__ import annotations
+
+import resource
+from typing import Any
+
+import torch
+
+SHARE = 0.8  # of the memory that is free, for one step
+BYTES = 2  # of a bf16 value
+
+
+def step_bytes(config: Any, rows: int, length: int) -> int:
+    """What one training step keeps for its backward pass, an estimate from above, in bytes.
+
+    Per layer about twenty vectors of the hidden width and five of the inner width a token, and the
+    attention weights three times over; then the logits with their gradient, in fp32.
+    """
+    hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
+    inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
+    tokens = rows * length
+    per_layer = tokens * (20 * hidden + 5 * inner) * BYTES
+    attention = 3 * rows * int(config.num_attention_heads) * length**2 * BYTES
+    return layers * (per_layer + attention) + tokens * int(config.vocab_size) * 10
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on the device now."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def peak_bytes(device: str) -> int:
+    """The most memory in use so far: of torch on a GPU, of the whole process on a CPU."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_allocated(device))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -1,0 +1,351 @@
+"""The session: attach adapters, train, predict, detach, and prove that the base is what it was.
+
+An adapter is a LoRA, a bias before the head or a key-value prefix; a session holds one for each of
+several places, and one pass of the frozen base trains them all. Everything that can go wrong inside
+(an exception, a loss not finite, a deadline, Ctrl-C) leaves by the same door: the adapters are
+taken off, the state around them put back, and the fingerprint compared. On a mismatch the model is
+loaded again from its source and `RestorationError` is raised.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from autottt.adapters.models.base import (
+    AdapterSettings,
+    Batches,
+    Check,
+    HeldOut,
+    LoraSettings,
+    PrefixSettings,
+    TokenSequence,
+    TrainRecord,
+    TrainSettings,
+)
+from autottt.adapters.models.fingerprint import Snapshot
+from autottt.adapters.models.lora_layers import attach, detach
+from autottt.adapters.models.output_bias import attach_bias, detach_bias
+from autottt.adapters.models.prefix import Prefix
+from autottt.errors import DivergenceError, RestorationError, StrategyError
+
+if TYPE_CHECKING:
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+
+SMOOTHING = 0.8  # of the running mean loss
+EAGER_BYTES = 2**30  # of attention weights up to which the plain kernel is used on a CPU
+_NOTHING = TokenSequence((0,), (False,))  # a row without a target, to make groups equal
+
+
+class _Run:
+    """One place's part of a training: its batches, its losses, its checks, and why it ended."""
+
+    def __init__(self, place: int, batch: Batches, held_out: HeldOut | None) -> None:
+        self.place, self.batch, self.held_out = place, batch, held_out
+        self.losses: list[float] = []
+        self.checks: list[Check] = []
+        self.tokens = 0
+        self.smooth = math.nan
+        self.reason: str | None = None
+        self.best: Check | None = None
+        self.best_at = 0  # the number of the check that gave it
+        self.kept: list[Tensor] | None = None
+
+    def note(self, loss: float, rate: float) -> None:
+        """Add the loss of a step; raises `DivergenceError` if it is not finite."""
+        if not math.isfinite(loss):
+            raise DivergenceError(
+                f"the training loss is {loss} at step {len(self.losses)}; lower the learning rate "
+                f"({rate:g})"
+            )
+        first = not self.losses
+        self.smooth = loss if first else SMOOTHING * self.smooth + (1 - SMOOTHING) * loss
+        self.losses.append(loss)
+
+    def keep(self, parameters: Sequence[Tensor]) -> None:
+        self.kept = [p[self.place].detach().clone() for p in parameters]
+
+    def check(self, found: Check, parameters: Sequence[Tensor]) -> None:
+        """Add a check, and keep the weights if the score is the best so far."""
+        self.checks.append(found)
+        score = self.score()
+        if score is None:
+            return
+        if self.best is None or (score.exact, -score.loss) > (self.best.exact, -self.best.loss):
+            self.best, self.best_at = score, len(self.checks) - 1
+            self.keep(parameters)
+
+    def score(self) -> Check | None:
+        """The mean of the last turns' checks; None until each turn has come."""
+        assert self.held_out is not None
+        if len(self.checks) == 1:
+            return self.checks[0]
+        last = self.checks[1:][-self.held_out.turns :]
+        if len(last) < self.held_out.turns:
+            return None
+        n = len(last)
+        loss, exact = sum(c.loss for c in last) / n, sum(c.exact for c in last) / n
+        return Check(last[-1].step, loss, exact)
+
+    def verdict(self, settings: TrainSettings) -> str | None:
+        """Why the checks say to stop, if they do."""
+        score = self.score()
+        if score is not None and score.exact == 1.0:
+            return "held-out outputs exact"
+        if score is not None and len(self.checks) - 1 - self.best_at >= settings.patience:
+            return f"held-out score no better for {settings.patience} checks"
+        return None
+
+    def record(self) -> TrainRecord:
+        return TrainRecord(
+            steps=len(self.losses),
+            tokens=self.tokens,
+            losses=tuple(self.losses),
+            stop_reason=self.reason or "",
+            checks=tuple(self.checks),
+            best=self.best,
+        )
+
+
+class AdapterSession:
+    """One adaptation of one model; see `base.Session`. A context manager; not reusable."""
+
+    def __init__(
+        self, owner: HuggingFaceModel, settings: AdapterSettings, *, seeds: Sequence[int]
+    ) -> None:
+        self._owner = owner
+        self._settings = settings
+        self._seeds = seeds
+        self._layers: list[Any] = []  # whatever has `selected`
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._snapshot: Snapshot | None = None
+
+    def __enter__(self) -> AdapterSession:
+        self._owner.lock.acquire()
+        try:
+            self._snapshot = Snapshot.take(self._owner.module)
+            self._attach()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._leave()
+
+    def _attach(self) -> None:
+        module, settings = self._owner.module, self._settings
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
+        if isinstance(settings, PrefixSettings):
+            rows = [TokenSequence(ids, (False,) * len(ids)) for ids in settings.prompts]
+            ids, mask, _ = self._owner.pad(rows, left=True)
+            with self._owner.autocast():
+                prefix = Prefix(module, settings, ids, mask)
+            self._owner.prefix = prefix
+            self._layers, self._parameters = [prefix], prefix.parameters
+            self.select(None)
+            return
+        layers: dict[str, Any]
+        if isinstance(settings, LoraSettings):
+            layers = dict(attach(module, settings, seeds=self._seeds))
+        else:
+            layers = dict(attach_bias(module, self._seeds))
+        self._layers = list(layers.values())
+        self._parameters = {
+            f"{name}.{part}": parameter
+            for name, layer in layers.items()
+            for part, parameter in layer.named_parameters(recurse=False)
+        }
+        self.select(None)
+
+    def train(
+        self,
+        batches: Sequence[Batches],
+        settings: TrainSettings,
+        *,
+        held_out: Sequence[HeldOut] | None = None,
+        deadline: float | None = None,
+        on_step: Callable[[int, float], None] | None = None,
+    ) -> list[TrainRecord]:
+        """See `base.Session.train`. `on_step` hears the mean loss of the places still running."""
+        parameters = list(self._parameters.values())
+        optimizer = torch.optim.AdamW(
+            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        watched = held_out if held_out is not None else [None] * len(batches)
+        runs = [_Run(k, batch, out) for k, (batch, out) in enumerate(zip(batches, watched))]
+        self._check(runs, parameters, settings)
+        try:
+            for step in range(settings.steps):
+                running = [run for run in runs if run.reason is None]
+                if not running:
+                    break
+                if deadline is not None and time.monotonic() >= deadline:
+                    self._stop(running, "deadline", parameters)
+                    break
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * _rate(step, settings)
+                values = self._step(running, [run.batch(step) for run in running])
+                _clip(parameters, settings.clip)
+                optimizer.step()
+                optimizer.zero_grad()
+                for run, value in zip(running, values, strict=True):
+                    run.note(value, settings.learning_rate)
+                if on_step is not None:
+                    on_step(step + 1, sum(values) / len(values))
+                low = [run for run in running if run.smooth < settings.stop_loss]
+                self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
+                if (step + 1) % settings.check_every == 0:
+                    self._check(running, parameters, settings)
+            self._stop([run for run in runs if run.reason is None], "all steps", parameters)
+        finally:
+            self.select(None)
+        with torch.no_grad():
+            for run in runs:
+                for parameter, kept in zip(parameters, run.kept or (), strict=True):
+                    parameter[run.place] = kept
+        return [run.record() for run in runs]
+
+    def select(self, places: Sequence[int] | None) -> None:
+        """Use the adapters of these places, for equal groups of rows in this order."""
+        chosen = None if places is None else torch.tensor(places, device=self._owner.device)
+        for layer in self._layers:
+            layer.selected = chosen
+        self._owner.grouped = len(self._seeds if places is None else places) > 1
+
+    def state(self, place: int) -> dict[str, Tensor]:
+        """The weights of one place's adapter, by name, as tensors on the CPU."""
+        return {n: p[place].detach().cpu().clone() for n, p in self._parameters.items()}
+
+    def load(self, place: int, state: Mapping[str, Tensor]) -> None:
+        """Take weights that `state` gave; raises `StrategyError` where they do not fit."""
+        shapes = {name: tuple(p.shape[1:]) for name, p in self._parameters.items()}
+        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
+            raise StrategyError("the adapter's tensors are not those of this model and settings")
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                parameter[place] = state[name].to(parameter)
+
+    def _check(
+        self, runs: Sequence[_Run], parameters: Sequence[Tensor], settings: TrainSettings
+    ) -> None:
+        """Score what was held out, place by place, and stop the runs whose checks say so."""
+        for run in runs:
+            if run.held_out is None or run.reason is not None:
+                continue
+            self.select([run.place])
+            scores = self._owner.score(run.held_out.sequences(len(run.checks)))
+            tokens = sum(len(s.log_probabilities) for s in scores)
+            loss = -sum(sum(s.log_probabilities) for s in scores) / tokens
+            exact = sum(s.exact for s in scores) / len(scores)
+            run.check(Check(len(run.losses), loss, exact), parameters)
+            reason = run.verdict(settings)
+            if reason is not None:
+                self._stop([run], reason, parameters)
+
+    def _stop(self, runs: Sequence[_Run], reason: str, parameters: Sequence[Tensor]) -> None:
+        """End some runs; later steps of others no longer matter to what they have learnt.
+
+        Where the checks have not come to a score after training, the last weights are kept.
+        """
+        for run in runs:
+            run.reason = reason
+            if run.best is None or (run.losses and run.best_at == 0 and run.score() is None):
+                run.best = None
+                run.keep(parameters)
+
+    def _step(self, runs: Sequence[_Run], groups: Sequence[Sequence[TokenSequence]]) -> list[float]:
+        """Gradients of the sum of the places' mean losses; returns the losses (nats a token)."""
+        self.select([run.place for run in runs])
+        rows = max(len(group) for group in groups)
+        filled = [[*group, *[_NOTHING] * (rows - len(group))] for group in groups]
+        sequences = [row for group in filled for row in group]
+        ids, mask, targets = self._owner.pad(sequences)
+        wanted = targets[:, 1:]  # (B, T - 1)
+        columns = (wanted >= 0).any(0).nonzero()[:, 0]  # places where some row has a target
+        with self._training(len(ids), ids.shape[1]), self._owner.autocast():
+            logits = self._owner.forward(
+                ids, mask, sequences, training=True, logits_to_keep=columns
+            ).logits  # (B, columns, V)
+        wanted = wanted[:, columns]
+        chosen = wanted >= 0
+        each = nn.functional.cross_entropy(
+            logits[chosen].float(), wanted[chosen], reduction="none"
+        )  # (N,)
+        owner = torch.arange(len(groups), device=ids.device).repeat_interleave(rows)
+        places = owner[:, None].expand_as(wanted)[chosen]  # (N,) the run of each target
+        sums = each.new_zeros(len(groups)).index_add(0, places, each)
+        losses = sums / torch.bincount(places, minlength=len(groups)).clamp(min=1)
+        losses.sum().backward()  # type: ignore[no-untyped-call]
+        for run, group in zip(runs, groups, strict=True):
+            run.tokens += sum(len(s.ids) for s in group)
+        return losses.detach().tolist()
+
+    @contextmanager
+    def _training(self, rows: int, length: int) -> Iterator[None]:
+        """Training mode; on a CPU with the plain attention kernel, whose backward is faster."""
+        module = self._owner.module
+        config = module.config
+        weights = rows * length**2 * config.num_attention_heads * config.num_hidden_layers * 2
+        plain = self._owner.device == "cpu" and weights < EAGER_BYTES
+        before = config._attn_implementation
+        module.train()
+        try:
+            if plain:
+                module.set_attn_implementation("eager")
+            yield
+        finally:
+            module.eval()
+            if plain:
+                module.set_attn_implementation(before)
+
+    def _leave(self) -> None:
+        try:
+            self._restore()
+        finally:
+            self._owner.lock.release()
+
+    def _restore(self) -> None:
+        snapshot, module = self._snapshot, self._owner.module
+        if snapshot is None:
+            return
+        self._owner.prefix, self._owner.grouped = None, False
+        detach(module)
+        detach_bias(module)
+        snapshot.restore_state(module)
+        wrong = snapshot.differences(module)
+        if wrong:
+            self._owner.reload()
+            raise RestorationError(
+                f"after adaptation the {' and '.join(wrong)} of {self._owner.name!r} differed from "
+                "before; the model was loaded again from its source, and the answer is void"
+            )
+
+
+def _rate(step: int, settings: TrainSettings) -> float:
+    if step < settings.warm_up:
+        return (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
+    return 0.1 + 0.45 * (1 + math.cos(math.pi * done))
+
+
+def _clip(parameters: Sequence[Tensor], limit: float) -> None:
+    """Scale the gradients of each place to a norm of at most `limit`, each place by itself."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)  # (K,)
+    scale = (limit / (norms + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.mul_(scale.reshape(-1, *[1] * (gradient.dim() - 1)))

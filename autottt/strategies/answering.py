@@ -1,0 +1,198 @@
+"""How a model, trained or not, answers: candidates from views, then a choice among them.
+
+`Vote` decodes every view greedily and counts (self-consistency); `Search` takes every completion
+above a probability as a candidate and lets all views score all candidates (product of experts:
+the ARChitects, 2024). Training strategies hand over `members`, one or several adapters, and the
+views are dealt out among them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from autottt.adapters.tasks.prompts import completion
+from autottt.adapters.tasks.views import View, draw_views, keep_colours
+from autottt.strategies.base import RunContext
+from autottt.strategies.proposals import Proposal, Shown, expand, place_prompts, propose
+from autottt.strategies.vote import MAX_CANDIDATES, evidence, rank_all
+from autottt.types import Candidate, Task, Value
+
+VIEWS = 8
+Member = Callable[[], None]  # makes the model answer with one adapter
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Candidates per query (best first), the evidence of them, and tokens read and written."""
+
+    candidates: tuple[tuple[Candidate, ...], ...]
+    evidence: dict[str, float]
+    tokens: int
+
+
+class Answering(Protocol):
+    """A way to answer every query of a task."""
+
+    def answer(
+        self, task: Task, context: RunContext, members: Sequence[Member] = ()
+    ) -> Answered: ...
+
+
+@dataclass(frozen=True)
+class Views:
+    """Which views are asked: how many, and where they show the demonstrations.
+
+    Where they show them nowhere, nothing tells what the colours of a view stand for, so those are
+    kept.
+    """
+
+    count: int = VIEWS
+    shown: Shown = "prompt"
+
+    def draw(self, task: Task, seed: int) -> list[View]:
+        views = draw_views(task, self.count, np.random.default_rng(seed))
+        kept = self.shown != "nowhere"
+        return views if kept else list(dict.fromkeys(keep_colours(view) for view in views))
+
+
+ALL_VIEWS = Views()
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Greedy decoding of every view; the most frequent answer wins."""
+
+    views: Views = ALL_VIEWS
+
+    def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        views = self.views.draw(task, context.seed)
+        proposals = []
+        for dealt, switch in _deal(views, members):
+            switch()
+            proposals += propose(task, dealt, context, shown=self.views.shown)
+        proposals = _in_order(proposals, views)
+        return Answered(
+            candidates=rank_all(proposals, len(task.queries)),
+            evidence=evidence(proposals, len(task.queries)),
+            tokens=sum(p.tokens for p in proposals),
+        )
+
+
+@dataclass(frozen=True)
+class Search:
+    """Completions with a probability of at least `least` under some view, scored by all views.
+
+    A candidate's score is its share of the product over views of the probabilities. The evidence
+    is that of the vote of the views' likeliest completions, and of the choice itself.
+    """
+
+    views: Views = ALL_VIEWS
+    least: float = 0.09
+    suffix: ClassVar[str] = "+search"  # of the name of a strategy that answers so instead
+
+    def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        views = self.views.draw(task, context.seed)
+        found: list[Proposal] = []
+        for dealt, switch in _deal(views, members):
+            switch()
+            found += expand(task, dealt, context, self.least, shown=self.views.shown)
+        found = _in_order(found, views)
+        candidates = _candidates(found, len(task.queries))
+        scores, read = self._scores(task, views, candidates, context, members)
+        ranked = tuple(
+            _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
+        )
+        first = _first_of_each(found)
+        chosen = [r[0] for r in ranked if r]
+        return Answered(
+            candidates=ranked,
+            evidence={
+                **evidence(first, len(task.queries)),
+                "candidates": sum(map(len, candidates)) / len(candidates),
+                "experts_share": sum(c.score for c in chosen) / len(ranked),
+                "experts_logp": sum(c.log_probability for c in chosen) / len(ranked),
+            },
+            tokens=sum(p.tokens for p in found) + read,
+        )
+
+    def _scores(
+        self,
+        task: Task,
+        views: Sequence[View],
+        candidates: Sequence[Sequence[Value]],
+        context: RunContext,
+        members: Sequence[Member],
+    ) -> tuple[list[list[float]], int]:
+        """For every candidate the mean over views of its log-probability, and the tokens read."""
+        model = context.model
+        sums = [[0.0] * len(of) for of in candidates]
+        counts, read = [0] * len(candidates), 0
+        for dealt, switch in _deal(views, members):
+            switch()
+            placed, _ = place_prompts(task, dealt, context, shown=self.views.shown)
+            answers = [
+                [model.encode(completion(p.view.apply_value(c))) for c in candidates[p.query]]
+                for p in placed
+            ]
+            for place, some, scores in zip(
+                placed,
+                answers,
+                model.score_answers([p.ids for p in placed], answers),
+                strict=True,
+            ):
+                counts[place.query] += 1
+                read += len(place.ids) + sum(map(len, some))
+                for i, score in enumerate(scores):
+                    sums[place.query][i] += score
+        means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
+        return means, read
+
+
+def _deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:
+    """Every member's share of the views, as even as may be."""
+    switches = list(members) or [lambda: None]
+    shares = [(views[k :: len(switches)], switch) for k, switch in enumerate(switches)]
+    return [(share, switch) for share, switch in shares if share]
+
+
+def _in_order(proposals: list[Proposal], views: Sequence[View]) -> list[Proposal]:
+    """As if one member had answered all views."""
+    place = {view: i for i, view in reversed(list(enumerate(views)))}
+    return sorted(proposals, key=lambda p: place[p.view])
+
+
+def _candidates(found: Sequence[Proposal], queries: int) -> list[list[Value]]:
+    """The distinct outputs per query, the likeliest first, no more than are kept."""
+    outputs = []
+    for query in range(queries):
+        best: dict[Value, float] = {}
+        for p in found:
+            if p.query == query and p.output is not None:
+                best[p.output] = max(best.get(p.output, -math.inf), p.log_probability)
+        outputs.append(sorted(best, key=lambda o: -best[o])[: 2 * MAX_CANDIDATES])
+    return outputs
+
+
+def _ranked(outputs: Sequence[Value], scores: Sequence[float], views: int) -> tuple[Candidate, ...]:
+    """By mean log-probability under the views; the score is the softmax of their sum over views."""
+    if not outputs:
+        return ()
+    best = max(scores)
+    weights = [math.exp(views * (score - best)) for score in scores]
+    total = math.fsum(weights)
+    ranked = [Candidate(o, w / total, s) for o, w, s in zip(outputs, weights, scores, strict=True)]
+    ranked.sort(key=lambda c: c.log_probability, reverse=True)
+    return tuple(ranked[:MAX_CANDIDATES])
+
+
+def _first_of_each(found: Sequence[Proposal]) -> list[Proposal]:
+    """Of every query under every view the likeliest completion."""
+    first: dict[tuple[View, int], Proposal] = {}
+    for proposal in found:
+        first.setdefault((proposal.view, proposal.query), proposal)
+    return list(first.values())

@@ -1,0 +1,94 @@
+"""What a training row is: the task's demonstrations, seen through a random view, as tokens.
+
+`all_outputs` shows all demonstrations in a random order with loss on every output, so one pass
+covers the leave-one-out problems of every prefix (Fewshot-TTT's form of Akyürek et al., 2025).
+`one_order` keeps their order. `direct` is one pair without context, the paper's ablation.
+`held_out` is a demonstration as the query of the others, for watching a training whose rows took no
+loss on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from autottt.adapters.models.base import LanguageModel, TokenSequence
+from autottt.adapters.tasks.prompts import completion, prompt, prompt_parts
+from autottt.adapters.tasks.views import View, draw_views, keep_colours
+from autottt.types import Example, Task
+
+# (task, rng, model, the demonstration that is no target) -> a training row
+Form = Callable[[Task, np.random.Generator, LanguageModel, int | None], TokenSequence]
+
+
+def all_outputs(
+    task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
+) -> TokenSequence:
+    """All demonstrations in a random order; every output but one left out is a target."""
+    order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
+    shown = replace(_random_view(task, rng), order=order).apply(task).demonstrations
+    return demonstration_sequence(shown, model, None if without is None else order.index(without))
+
+
+def one_order(
+    task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
+) -> TokenSequence:
+    """All demonstrations in the order of the task; every output but one left out is a target."""
+    shown = replace(_random_view(task, rng), order=None).apply(task).demonstrations
+    return demonstration_sequence(shown, model, without)
+
+
+def direct(
+    task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
+) -> TokenSequence:
+    """One demonstration without context, under a symmetry; its output is the target."""
+    shown = keep_colours(_random_view(task, rng)).apply(task).demonstrations
+    places = [place for place in range(len(shown)) if place != without]
+    return demonstration_sequence([shown[places[int(rng.integers(len(places)))]]], model)
+
+
+def demonstration_sequence(
+    demonstrations: Sequence[Example], model: LanguageModel, without: int | None = None
+) -> TokenSequence:
+    """The demonstrations as one sequence, cut to what the context holds; outputs are targets.
+
+    The output of the demonstration at the place `without` is context alone.
+    """
+    ids, is_target = model.start(), [False] * len(model.start())
+    parts = prompt_parts(demonstrations, demonstrations[0].input)[:-1]
+    for place, (source, output) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
+        asked, wanted = model.encode(source[0]), model.encode(output[0])
+        if len(ids) + len(asked) + len(wanted) > model.context:
+            break
+        ids = ids + asked + wanted
+        is_target += [False] * len(asked) + [place != without] * len(wanted)
+    return TokenSequence(tuple(ids), tuple(is_target))
+
+
+def held_out(
+    task: Task, place: int, views: int, seed: int, model: LanguageModel
+) -> list[TokenSequence]:
+    """The demonstration at `place` as the query of the others, under those views that fit."""
+    shown = task.demonstrations
+    asked = replace(
+        task,
+        demonstrations=(*shown[:place], *shown[place + 1 :]),
+        queries=(shown[place].input,),
+        targets=(shown[place].output,),
+    )
+    sequences = []
+    for view in draw_views(asked, views, np.random.default_rng(seed)):
+        seen = view.apply(asked)
+        assert seen.targets is not None
+        before = model.start() + model.encode(prompt(seen.demonstrations, seen.queries[0]))
+        answer = model.encode(completion(seen.targets[0]))
+        if len(before) + len(answer) <= model.context:
+            mask = (False,) * len(before) + (True,) * len(answer)
+            sequences.append(TokenSequence(tuple(before + answer), mask))
+    return sequences
+
+
+def _random_view(task: Task, rng: np.random.Generator) -> View:
+    return draw_views(task, 2, rng)[1]

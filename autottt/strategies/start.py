@@ -1,0 +1,165 @@
+"""What a training starts from: nothing, the adapter of a similar task, or one shared by a set."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from autottt.adapters.models.adapter_cache import AdapterKey, StoredAdapter
+from autottt.adapters.models.base import (
+    AdapterSettings,
+    LanguageModel,
+    Session,
+    TokenSequence,
+    TrainSettings,
+)
+from autottt.strategies.base import RunContext
+from autottt.strategies.sequences import all_outputs, demonstration_sequence, held_out
+from autottt.types import Example, Task
+
+SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
+
+
+class Start(Protocol):
+    """Weights that an adapter has before its first step."""
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        """Why it cannot be had, or None."""
+
+    def load(
+        self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
+    ) -> str:
+        """Put the weights in the session's first place; returns what they are, for the trace."""
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A new adapter, which changes nothing yet."""
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        return None
+
+    def load(
+        self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
+    ) -> str:
+        return ""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The cached adapter whose task looks most alike to the model, if it helps on this one.
+
+    Alike is the cosine of the mean last hidden states over the demonstrations; it helps if every
+    demonstration, given the others, is likelier with it than without.
+    """
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        if context.adapters is None:
+            return "it starts from earlier adapters, and no adapter cache was given"
+        return None
+
+    def load(
+        self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
+    ) -> str:
+        assert context.adapters is not None
+        found = context.adapters.nearest(
+            embedding(task, context.model),
+            model=context.model.fingerprint,
+            adapter=repr(adapter),
+            but=demonstrations_key(task.demonstrations),
+        )
+        if found is None or found[1] < SIMILAR:
+            return "no earlier adapter is alike"
+        fresh = session.state(0)
+        before = _held_out_loss(task, context.model)
+        session.load(0, found[0].states[0])
+        after = _held_out_loss(task, context.model)
+        if after >= before:
+            session.load(0, fresh)
+            return f"an earlier adapter is alike ({found[1]:.2f}) but does not help"
+        return f"from an earlier adapter ({found[1]:.2f} alike)"
+
+
+@dataclass(frozen=True)
+class Shared:
+    """One adapter trained on the demonstrations of this and all related tasks together.
+
+    Trained once for a set of tasks where there is a cache; `batch` rows a step, each of some task.
+    """
+
+    training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=60))
+    batch: int = 8
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        if not context.related:
+            return "it shares an adapter with related tasks, and none were given"
+        return None
+
+    def load(
+        self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
+    ) -> str:
+        every = {demonstrations_key(t.demonstrations): t for t in (task, *context.related)}
+        tasks = sorted(every.items())
+        key = AdapterKey(
+            context.model.fingerprint,
+            hashlib.sha256("".join(k for k, _ in tasks).encode()).hexdigest(),
+            repr(adapter),
+            repr(self),
+            context.seed,
+        )
+        known = None if context.adapters is None else context.adapters.get(key)
+        if known is None:
+            known = self._train([t for _, t in tasks], context, session)
+            if context.adapters is not None:
+                context.adapters.put(key, known)
+        session.load(0, known.states[0])
+        return f"from an adapter shared by {len(tasks)} tasks"
+
+    def _train(self, tasks: Sequence[Task], context: RunContext, session: Session) -> StoredAdapter:
+        begin = time.perf_counter()
+
+        def rows(step: int) -> list[TokenSequence]:
+            rng = np.random.default_rng([context.seed, step])
+            chosen = rng.integers(len(tasks), size=self.batch)
+            return [all_outputs(tasks[int(i)], rng, context.model) for i in chosen]
+
+        fresh = session.state(0)
+        (record,) = session.train(
+            [rows],
+            self.training,
+            deadline=context.deadline,
+            on_step=lambda step, loss: context.progress(
+                f"training for all, loss {loss:.3f}", step, self.training.steps
+            ),
+        )
+        known = StoredAdapter([session.state(0)], (record,), time.perf_counter() - begin)
+        session.load(0, fresh)
+        return known
+
+
+def demonstrations_key(demonstrations: Sequence[Example]) -> str:
+    """The demonstrations in their order, as a hash."""
+    plain = [[e.input, e.output] for e in demonstrations]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def embedding(task: Task, model: LanguageModel) -> list[float]:
+    """What the model makes of the demonstrations: its mean last hidden state over them."""
+    return model.embed(demonstration_sequence(task.demonstrations, model).ids)
+
+
+def _held_out_loss(task: Task, model: LanguageModel) -> float:
+    """Nats a token of every demonstration's output, given the others."""
+    sequences = [
+        sequence
+        for place in range(len(task.demonstrations))
+        for sequence in held_out(task, place, 1, 0, model)
+    ]
+    values = [x for score in model.score(sequences) for x in score.log_probabilities]
+    return -sum(values) / max(1, len(values))

@@ -1,0 +1,82 @@
+"""Training the demonstrations' key-value prefix instead of weights (CT-KV: Lu et al., 2025).
+
+Each view of the task has a prefix of its own, which starts as the cache of its demonstrations, so
+before the first step it answers as ICL does. A training row is one demonstration, which may not
+look at its own place in the prefix. The rows are short, as no row reads the demonstrations again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autottt.adapters.models.base import (
+    AdapterSettings,
+    Batches,
+    LanguageModel,
+    PrefixSettings,
+    Session,
+    TokenSequence,
+    TrainSettings,
+)
+from autottt.adapters.tasks.prompts import completion, prompt
+from autottt.strategies.answering import Answering, Member, Views, Vote
+from autottt.strategies.base import RunContext
+from autottt.strategies.sequences import demonstration_sequence
+from autottt.strategies.ttt import TTT
+from autottt.types import Example, Task
+
+PREFIXED = Views(shown="prefix")  # the prefix stands for the demonstrations
+
+
+@dataclass(frozen=True)
+class KVPrefix(TTT):
+    """One trained prefix for each of eight views."""
+
+    name: str = "ttt-kv"
+    summary: str = "trains the key-value prefix of the demonstrations, weights untouched (CT-KV)"
+    training: TrainSettings = field(
+        default_factory=lambda: TrainSettings(steps=30, learning_rate=3e-3)
+    )
+    dropout: float = 0.05
+    answering: Answering = field(default_factory=lambda: Vote(PREFIXED))
+
+    @property
+    def recipe(self) -> str:
+        return f"prefix {self.training!r} {self.dropout}"
+
+    def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
+        """Prefixes of several tasks differ in length and are not trained together."""
+
+    def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
+        prompts = [
+            demonstration_sequence(seen.demonstrations, context.model).ids
+            for seen in self._places(task, context)
+        ]
+        return PrefixSettings(tuple(prompts), self.dropout)
+
+    def _places(self, task: Task, context: RunContext) -> list[Task]:
+        return [view.apply(task) for view in PREFIXED.draw(task, context.seed)]
+
+    def _members(self, session: Session, places: int) -> list[Member]:
+        return [lambda: session.select(None)]  # all at once: the views are in the same order
+
+    def _batches(self, task: Task, context: RunContext) -> Batches:
+        rows = _pairs(task.demonstrations, context.model)
+        return lambda step: [rows[step % len(rows)]]
+
+
+def _pairs(demonstrations: Sequence[Example], model: LanguageModel) -> list[TokenSequence]:
+    """Every demonstration alone, blind to its own place in the prefix."""
+    rows = []
+    for place, example in enumerate(demonstrations):
+        before = len(demonstration_sequence(demonstrations[:place], model).ids) if place else 0
+        until = len(demonstration_sequence(demonstrations[: place + 1], model).ids)
+        begin = before or len(model.start())
+        asked, wanted = (
+            model.encode(prompt((), example.input)),
+            model.encode(completion(example.output)),
+        )
+        mask = (False,) * len(asked) + (True,) * len(wanted)
+        rows.append(TokenSequence(tuple(asked + wanted), mask, (begin, until)))
+    return rows

@@ -1,0 +1,159 @@
+"""The adapter cache: what it gives back, what it refuses, and how large it grows."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autottt.adapters.models.adapter_cache import AdapterCache, AdapterKey, StoredAdapter
+from autottt.adapters.models.base import Check, TrainRecord
+from autottt.errors import InputError
+
+KEY = AdapterKey("model", "demonstrations", "LoRA of rank 4", "40 steps", 0)
+
+
+def adapter(value: float = 1.0, size: int = 8, like: tuple[float, ...] = ()) -> StoredAdapter:
+    """Two places of one tensor each, with a record that holds everything a record may."""
+    record = TrainRecord(2, 30, (0.5, 0.25), "all steps", (Check(0, 1.0, 0.0),), Check(2, 0.1, 0.5))
+    states = [{"layer.a": torch.full((size,), value + place)} for place in range(2)]
+    return StoredAdapter(states, (record, record), 1.5, like)
+
+
+def equal(a: StoredAdapter, b: StoredAdapter) -> bool:
+    """Whether two entries are the same to the last bit."""
+    same = all(
+        x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
+        for x, y in zip(a.states, b.states, strict=True)
+    )
+    return same and (a.records, a.seconds, a.embedding) == (b.records, b.seconds, b.embedding)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> AdapterCache:
+    return AdapterCache(tmp_path / "adapters" if request.param == "folder" else None)
+
+
+def test_what_was_put_is_given_back(cache: AdapterCache) -> None:
+    """Weights, records and embedding come back as they were; nothing else does."""
+    assert cache.get(KEY) is None
+    cache.put(KEY, adapter(like=(1.0, 0.5)))
+    found = cache.get(KEY)
+    assert found is not None
+    assert equal(found, adapter(like=(1.0, 0.5)))
+    assert cache.get(AdapterKey("other", "demonstrations", "LoRA of rank 4", "40 steps", 0)) is None
+    assert cache.get(AdapterKey("model", "demonstrations", "LoRA of rank 4", "40 steps", 1)) is None
+
+
+@given(st.lists(st.text(max_size=5), min_size=4, max_size=4), st.integers(0, 3))
+def test_any_part_of_the_key_matters(parts: list[str], seed: int) -> None:
+    """Two keys have one name only if they are equal, however their parts are cut."""
+    a = AdapterKey(parts[0], parts[1], parts[2], parts[3], seed)
+    b = AdapterKey(parts[1], parts[0], parts[2], parts[3], seed)
+    assert (a.name == b.name) == (a == b)
+
+
+def test_the_folder_outlives_the_cache(tmp_path: Path) -> None:
+    """Another process finds what this one stored, and no draft is left."""
+    AdapterCache(tmp_path).put(KEY, adapter())
+    found = AdapterCache(tmp_path).get(KEY)
+    assert found is not None
+    assert equal(found, adapter())
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, -1])
+def test_a_torn_entry_is_ignored(
+    tmp_path: Path, keep: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is left of a file, it is a warning and no adapter."""
+    cache = AdapterCache(tmp_path)
+    cache.put(KEY, adapter())
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:keep])
+    with caplog.at_level(logging.WARNING):
+        assert cache.get(KEY) is None
+        assert cache.nearest((1.0,), model="model", adapter="LoRA of rank 4", but="x") is None
+    assert "damaged" in caplog.text
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
+    """A changed weight is never given back as if it were the one that was trained."""
+    cache = AdapterCache(tmp_path)
+    cache.put(KEY, adapter())
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        found = cache.get(KEY)
+        assert found is None or all(
+            torch.equal(x["layer.a"], y["layer.a"])
+            for x, y in zip(found.states, adapter().states, strict=True)
+        )
+
+
+def test_a_foreign_entry_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A sound file under the name of another key is a warning and no adapter."""
+    cache = AdapterCache(tmp_path)
+    other = AdapterKey("model", "others", "LoRA of rank 4", "40 steps", 0)
+    cache.put(other, adapter())
+    (tmp_path / f"{other.name}.safetensors").rename(tmp_path / f"{KEY.name}.safetensors")
+    with caplog.at_level(logging.WARNING):
+        assert cache.get(KEY) is None
+    assert "belongs to something else" in caplog.text
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_the_least_recently_used_goes(tmp_path: Path, folder: bool) -> None:
+    """Over its size the cache drops what was used longest ago, and nothing larger gets in."""
+    import os
+
+    cache = AdapterCache(tmp_path if folder else None, max_bytes=20_000)
+    keys = [AdapterKey("model", str(i), "a", "r", 0) for i in range(4)]
+    for i, key in enumerate(keys[:3]):
+        cache.put(key, adapter(size=700))  # 5600 bytes of weights
+        if folder:
+            os.utime(tmp_path / f"{key.name}.safetensors", (i, i))
+    assert cache.get(keys[0]) is not None
+    cache.put(keys[3], adapter(size=700))
+    assert [cache.get(key) is not None for key in keys] == [True, False, True, True]
+    cache.put(KEY, adapter(size=10_000))
+    assert cache.get(KEY) is None
+    assert len(cache) == 3
+
+
+def test_the_nearest_is_the_most_alike(cache: AdapterCache) -> None:
+    """By cosine, among adapters of the model and shape, never the task's own."""
+    for name, like in (("a", (1.0, 0.0)), ("b", (0.9, 0.1)), ("c", (0.0, 1.0))):
+        cache.put(AdapterKey("model", name, "lora", "r", 0), adapter(ord(name), like=like))
+    cache.put(AdapterKey("model", "d", "other shape", "r", 0), adapter(0, like=(1.0, 0.05)))
+    found = cache.nearest((1.0, 0.05), model="model", adapter="lora", but="a")
+    assert found is not None
+    assert equal(found[0], adapter(ord("b"), like=(0.9, 0.1)))
+    assert found[1] == pytest.approx(0.998, abs=1e-3)
+    assert cache.nearest((1.0, 0.0), model="elsewhere", adapter="lora", but="a") is None
+
+
+def test_a_cache_that_cannot_be_written_to_harms_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is a warning; a folder that cannot be made is an error before any work."""
+    cache = AdapterCache(tmp_path)
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with caplog.at_level(logging.WARNING):
+        cache.put(KEY, adapter())
+    assert "No space left" in caplog.text
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be made"):
+        AdapterCache(tmp_path / "file" / "cache")
+    with pytest.raises(InputError, match="above zero"):
+        AdapterCache(max_bytes=0)

@@ -1,0 +1,149 @@
+"""Decoding with a cache: search, shared prompts, and the trained prefix."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+
+from autottt.adapters.models.base import (
+    BiasSettings,
+    PrefixSettings,
+    TokenSequence,
+    TrainSettings,
+)
+from autottt.adapters.models.fingerprint import Snapshot
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.errors import ContextLengthError
+
+TEXTS = [
+    "0400\n>0440\n\n0300\n>0330\n\n0050\n>",
+    "030\n>033\n\n500\n>",
+    "12\n>21\n\n34\n>43\n\n56\n>",
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> HuggingFaceModel:
+    return HuggingFaceModel("embedded")
+
+
+@pytest.fixture(scope="module")
+def prompts(model: HuggingFaceModel) -> list[list[int]]:
+    return [model.start() + model.encode(text) for text in TEXTS]
+
+
+def total(model: HuggingFaceModel, prompt: list[int], text: str) -> float:
+    """Log-probability of a text after a prompt, by one plain forward of the whole."""
+    answer = model.encode(text)
+    mask = (False,) * len(prompt) + (True,) * len(answer)
+    return sum(model.score([TokenSequence(tuple(prompt + answer), mask)])[0].log_probabilities)
+
+
+def test_search_finds_what_is_likely_and_nothing_else(
+    model: HuggingFaceModel, prompts: list[list[int]]
+) -> None:
+    """Against brute force over all short answers: the same set above the threshold."""
+    (found,) = model.search(prompts[2:], max_new_tokens=8, stop="\n\n", least=0.02)
+    texts = {c.text for c in found if c.finished}
+    likely = {
+        "".join(cells)
+        for n in (1, 2, 3)
+        for cells in itertools.product("0123456789", repeat=n)
+        if n < 3 or cells[0] in "56"
+        if total(model, prompts[2], "".join(cells) + "\n\n") >= math.log(0.02) + 0.05
+    }
+    assert likely
+    assert likely <= texts
+    for c in found[1:]:
+        assert sum(c.log_probabilities) >= math.log(0.02)
+        assert math.exp(total(model, prompts[2], c.text + "\n\n")) == pytest.approx(
+            math.exp(sum(c.log_probabilities)), abs=0.03
+        )
+
+
+def test_search_keeps_the_greedy_answer(model: HuggingFaceModel, prompts: list[list[int]]) -> None:
+    """With a threshold that nothing reaches, what is left is greedy decoding, row by row."""
+    greedy = model.generate(prompts, max_new_tokens=8, stop="\n\n")
+    found = model.search(prompts, max_new_tokens=8, stop="\n\n", least=0.999999)
+    assert [[c.text for c in some] for some in found] == [[c.text] for c in greedy]
+    assert all(len(some) == 1 for some in found)
+
+
+def test_rows_that_end_early_leave_the_others_alone(
+    model: HuggingFaceModel, prompts: list[list[int]]
+) -> None:
+    """A prompt's completion is the same alone as in a batch of answers of other lengths."""
+    long = model.start() + model.encode("1\n>" + "1" * 30 + "\n\n2\n>" + "2" * 30 + "\n\n3\n>")
+    together = model.generate([*prompts, long], max_new_tokens=40, stop="\n\n")
+    alone = [model.generate([p], max_new_tokens=40, stop="\n\n")[0] for p in [*prompts, long]]
+    assert [c.text for c in together] == [c.text for c in alone]
+    assert len(together[-1].log_probabilities) > 2 * len(together[0].log_probabilities)
+
+
+def test_answers_scored_after_one_reading_of_the_prompt(
+    model: HuggingFaceModel, prompts: list[list[int]]
+) -> None:
+    """Several answers a prompt, of several lengths and none, score as one whole forward each."""
+    texts = [["0550\n\n", "5\n\n", "0050\n\n"], [], ["65\n\n"]]
+    answers = [[model.encode(text) for text in some] for some in texts]
+    found = model.score_answers(prompts, answers)
+    assert [len(scores) for scores in found] == [3, 0, 1]
+    for prompt, some, scores in zip(prompts, texts, found, strict=True):
+        for text, score in zip(some, scores, strict=True):
+            assert score == pytest.approx(total(model, prompt, text), abs=0.15)
+
+
+def test_the_prefix_starts_as_in_context_learning(
+    model: HuggingFaceModel, prompts: list[list[int]]
+) -> None:
+    """Untrained, prefix and query give what the whole prompt gives; the model is then restored."""
+    cut = [len(p) - 4 for p in prompts]
+    plain = model.generate(prompts, max_new_tokens=8, stop="\n\n")
+    before = Snapshot.take(model.module)
+    settings = PrefixSettings(tuple(tuple(p[:n]) for p, n in zip(prompts, cut, strict=True)))
+    with model.session(settings, seeds=[0] * 3):
+        rest = [p[n:] for p, n in zip(prompts, cut, strict=True)]
+        found = model.generate(rest, max_new_tokens=8, stop="\n\n")
+    assert [c.text for c in found] == [c.text for c in plain]
+    assert model.prefix is None
+    assert before.differences(model.module) == []
+
+
+@pytest.mark.parametrize("kind", ["prefix", "bias"])
+def test_what_changes_no_weight_learns_too(
+    model: HuggingFaceModel, prompts: list[list[int]], kind: str
+) -> None:
+    """Prefix and bias lower the loss of what they are trained on, alone, and leave no trace."""
+    prompt = prompts[0]
+    answer = model.encode("9999\n\n")
+    if kind == "prefix":
+        row = TokenSequence(
+            tuple(prompt[-5:] + answer), (False,) * 5 + (True,) * len(answer), hidden=(0, 3)
+        )
+        session = model.session(PrefixSettings((tuple(prompt[:-5]),)), seeds=[0])
+    else:
+        row = TokenSequence(tuple(prompt + answer), (False,) * len(prompt) + (True,) * len(answer))
+        session = model.session(BiasSettings(), seeds=[0])
+    cold = total(model, prompt, "9999\n\n")
+    before = Snapshot.take(model.module)
+    with session as opened:
+        settings = TrainSettings(steps=20, learning_rate=3e-2, stop_loss=0.0)
+        (record,) = opened.train([lambda step: [row]], settings)
+        state = opened.state(0)
+    assert record.losses[-1] < 0.8 * record.losses[0]
+    assert all(value.shape for value in state.values())
+    assert before.differences(model.module) == []
+    assert total(model, prompt, "9999\n\n") == cold
+
+
+def test_a_prefix_counts_against_the_context(model: HuggingFaceModel) -> None:
+    """Prefix, query and answer together must fit; the error says what is needed."""
+    long = tuple(model.encode("12" * 1020))
+    with (
+        model.session(PrefixSettings((long,)), seeds=[0]),
+        pytest.raises(ContextLengthError, match="2048"),
+    ):
+        model.generate([model.encode("1\n>")], max_new_tokens=20, stop="\n\n")
+    assert model.verify()

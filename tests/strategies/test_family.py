@@ -1,0 +1,313 @@
+"""The family of strategies, on the fake model and on the embedded one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from autottt import Solver
+from autottt.adapters.models import session as session_module
+from autottt.adapters.models.adapter_cache import AdapterCache
+from autottt.adapters.models.base import (
+    Check,
+    HeldOut,
+    LoraSettings,
+    TokenSequence,
+    TrainSettings,
+)
+from autottt.adapters.models.fake import FakeModel
+from autottt.adapters.models.fingerprint import Snapshot
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.errors import StrategyError
+from autottt.strategies import registry
+from autottt.strategies.base import RunContext
+from autottt.strategies.start import Nearest, Shared, demonstrations_key
+from autottt.strategies.ttt import TTT
+from autottt.types import Answer, Grid, Task
+
+TRAINING = [s.name for s in registry.SHIPPED if s.trains]
+
+
+def fill(marks: Sequence[tuple[int, int]], colour: int) -> tuple[Grid, Grid]:
+    """A line with two marks, and the same with what lies between filled."""
+    (a, b), row = sorted(marks)[0], [0] * 10
+    row[a] = row[b] = colour
+    full = [colour if a <= i <= b else 0 for i in range(10)]
+    return (tuple(row),), (tuple(full),)
+
+
+def filling(first: int = 1, *, id: str = "fill") -> Task:
+    """A task that the embedded model has seen the like of."""
+    pairs = [fill([(first, 5)], 4), fill([(2, 8)], 7), fill([(0, 3)], 2)]
+    query, target = fill([(3, 8)], 5)
+    return Task.from_examples(pairs, query, id=id, target=target)
+
+
+@pytest.fixture(scope="module")
+def model() -> HuggingFaceModel:
+    return HuggingFaceModel("embedded")
+
+
+@pytest.mark.parametrize("name", [s.name for s in registry.SHIPPED] + ["ttt+search"])
+def test_every_strategy_answers_and_leaves_no_trace(model: HuggingFaceModel, name: str) -> None:
+    """An attempt has a candidate, a cost and a reason; the model is what it was, bit for bit."""
+    before = Snapshot.take(model.module)
+    other = filling(2, id="other")
+    context = RunContext(model, adapters=AdapterCache(), related=(other,))
+    strategy = registry.get(name)
+    if isinstance(strategy, TTT):
+        strategy = replace(strategy, training=replace(strategy.training, steps=4))
+    assert strategy.unavailable(filling(), context) is None
+    attempt = strategy.run(filling(), context)
+    assert attempt.strategy == name
+    assert attempt.candidates[0]
+    assert attempt.tokens > 0
+    assert all(0 <= c.score <= 1 for c in attempt.candidates[0])
+    assert attempt.stop_reason
+    if strategy.trains:
+        assert attempt.steps <= 4
+        assert attempt.memory > 0
+    assert before.differences(model.module) == []
+
+
+@pytest.mark.parametrize("name", ["ttt", "ttt-kv", "ttt-bias"])
+def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> None:
+    """With the adapter cached, the answer is that of a fresh training, and nothing is trained."""
+    strategy = registry.get(name)
+    assert isinstance(strategy, TTT)
+    strategy = replace(strategy, training=TrainSettings(steps=4))
+    task, context = filling(), RunContext(model, adapters=AdapterCache())
+    first = strategy.run(task, context)
+    asked = replace(task, queries=(fill([(1, 6)], 9)[0],))
+    fresh = strategy.run(asked, RunContext(model))
+    again = strategy.run(asked, context)
+    assert (first.reused, fresh.reused, again.reused) == (False, False, True)
+    assert again.candidates == fresh.candidates
+    assert "adapter reused" in again.stop_reason
+    seconds = "training_seconds"
+    assert {**again.evidence, seconds: 0} == {**fresh.evidence, seconds: 0}
+
+
+def test_an_adapter_cut_short_by_a_deadline_is_not_kept(model: HuggingFaceModel) -> None:
+    """What a deadline left half trained must not be taken for the whole later."""
+    cache = AdapterCache()
+    soon = RunContext(model, adapters=cache, deadline=time.monotonic() + 1.5)
+    attempt = TTT(training=TrainSettings(steps=10_000, stop_loss=0)).run(filling(), soon)
+    assert attempt.stop_reason == "deadline"
+    assert len(cache) == 0
+
+
+def row(tokens: Sequence[int]) -> TokenSequence:
+    """A row whose last half is a target."""
+    half = len(tokens) // 2
+    return TokenSequence(tuple(tokens), (False,) * half + (True,) * (len(tokens) - half))
+
+
+def test_held_out_rows_stop_a_training_and_choose_its_step(model: HuggingFaceModel) -> None:
+    """A row learnt along becomes exact and ends it; one that only gets worse keeps step zero."""
+    learnt, spoilt = row(model.encode("12121212")), row(model.encode("31415926"))
+    settings = TrainSettings(steps=60, learning_rate=3e-3, stop_loss=0, check_every=2, patience=3)
+
+    def train(watching: TokenSequence) -> tuple[Any, float]:
+        with model.session(LoraSettings(rank=4, alpha=8), seeds=[0]) as opened:
+            (record,) = opened.train(
+                [lambda step: [learnt]], settings, held_out=[HeldOut(lambda check: [watching], 1)]
+            )
+            return record, sum(model.score([watching])[0].log_probabilities)
+
+    cold = sum(model.score([spoilt])[0].log_probabilities)
+    good, _ = train(learnt)
+    assert good.stop_reason == "held-out outputs exact"
+    assert good.best == Check(good.steps, good.checks[-1].loss, 1.0)
+    assert good.steps < 60
+    bad, after = train(spoilt)
+    assert bad.stop_reason == "held-out score no better for 3 checks"
+    assert bad.best is not None
+    assert bad.best.step < bad.steps < 60
+    kept = next(c for c in bad.checks if c.step == bad.best.step)
+    assert after == pytest.approx(-kept.loss * 4, abs=0.05)
+    if bad.best.step == 0:
+        assert after == pytest.approx(cold, abs=1e-6)
+
+
+def test_a_score_counts_every_turn_once() -> None:
+    """Scores are means over the last turns; before each has come there is none but the first."""
+    run = session_module._Run(0, lambda step: [], HeldOut(lambda check: [], 3))
+    parameters: list[Any] = []
+    scores = []
+    for number, exact in enumerate([0.0, 1.0, 0.5, 0.0, 1.0]):
+        run.check(Check(4 * number, 1.0, exact), parameters)
+        scores.append(run.score())
+    assert [s and s.exact for s in scores] == [0.0, None, None, 0.5, 0.5]
+    assert run.best == Check(12, 1.0, 0.5)
+
+
+def test_watching_says_why_it_stopped(model: HuggingFaceModel) -> None:
+    """The trace names the reason and the step that was kept; the score is part of the attempt."""
+    attempt = registry.get("ttt-watch").run(filling(), RunContext(model))
+    assert "kept" in attempt.stop_reason
+    assert attempt.held_out is not None
+    assert 0 <= attempt.held_out <= 1
+    assert "held_out_loss" in attempt.evidence
+
+
+def test_a_watched_demonstration_is_never_a_target(model: HuggingFaceModel) -> None:
+    """During its turn, no row takes a loss on its output."""
+    strategy = registry.get("ttt-watch")
+    assert isinstance(strategy, TTT)
+    task = filling()
+    batch = strategy._batches(task, RunContext(model))
+    for step in range(3 * strategy.training.check_every):
+        shown = sum(len(e.output[0]) + 2 for e in task.demonstrations)
+        for sequence in batch(step):
+            assert sum(sequence.is_target) == shown - 12, "one of three outputs of ten cells"
+
+
+def test_memory_running_out_halves_the_batch_once(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first failure is survived and told; a second is a typed error; the model is intact."""
+    before = Snapshot.take(model.module)
+    real, sizes = HuggingFaceModel.forward, []
+
+    def exhausted(limit: int) -> None:
+        def forward(self: Any, ids: Any, *args: Any, **settings: Any) -> Any:
+            if settings.get("training"):
+                sizes.append(len(ids))
+                if len(ids) > limit:
+                    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+            return real(self, ids, *args, **settings)
+
+        monkeypatch.setattr(HuggingFaceModel, "forward", forward)
+
+    strategy = TTT(training=TrainSettings(steps=2))
+    exhausted(4)
+    attempt = strategy.run(filling(), RunContext(model))
+    assert sizes == [8, 4, 4]
+    assert "4 rows a step after running out of memory" in attempt.stop_reason
+    exhausted(0)
+    with pytest.raises(StrategyError, match="out of memory, even with 4 rows"):
+        strategy.run(filling(), RunContext(model))
+    assert before.differences(model.module) == []
+
+
+def test_memory_that_will_not_do_is_refused_before_the_run(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch shrinks to what is predicted to fit; where no row does, nothing is tried."""
+    monkeypatch.setattr(HuggingFaceModel, "training_rows", lambda self, length: 3)
+    batch = TTT()._batches(filling(), RunContext(model))
+    assert len(batch(0)) == 3
+    monkeypatch.setattr(HuggingFaceModel, "training_rows", lambda self, length: 0)
+    with pytest.raises(StrategyError, match="more memory than is free"):
+        TTT().run(filling(), RunContext(model))
+
+
+def test_what_needs_others_says_so() -> None:
+    """Without a cache or related tasks the strategies that need them are unavailable."""
+    context = RunContext(FakeModel(lambda g: g, lambda g: g))
+    for name, missing in (("ttt-warm", "no adapter cache"), ("ttt-shared", "none were given")):
+        assert missing in (registry.get(name).unavailable(filling(), context) or "")
+
+
+def test_a_warm_start_is_taken_only_where_it_helps(model: HuggingFaceModel) -> None:
+    """From the adapter of a like task the loss starts lower; one that harms is left alone."""
+    context = RunContext(model, adapters=AdapterCache())
+    cold = TTT(training=TrainSettings(steps=8)).run(filling(2, id="earlier"), context)
+    warm = TTT(training=TrainSettings(steps=8), start=Nearest()).run(filling(), context)
+    assert "from an earlier adapter" in warm.stop_reason
+    assert warm.evidence["first_loss"] < cold.evidence["first_loss"]
+    reverse = [(x, y) for y, x in (fill([(1, 4)], 3), fill([(2, 9)], 6), fill([(0, 5)], 8))]
+    other = Task.from_examples(reverse, fill([(1, 7)], 2)[1], id="reverse")
+    noted = TTT(training=TrainSettings(steps=2), start=Nearest()).run(other, context).stop_reason
+    assert "does not help" in noted or "alike" in noted
+
+
+def test_a_shared_adapter_is_trained_once(model: HuggingFaceModel) -> None:
+    """The tasks of a set start from one adapter, which the cache keeps."""
+    tasks = (filling(1, id="a"), filling(2, id="b"))
+    heard: list[str] = []
+    context = RunContext(
+        model,
+        adapters=AdapterCache(),
+        related=tasks,
+        progress=lambda what, done, total: heard.append(what.split(",")[0]),
+    )
+    start = Shared(training=TrainSettings(steps=2, stop_loss=0))
+    strategy = TTT(start=start, training=TrainSettings(steps=1, stop_loss=0))
+    for task in tasks:
+        assert "shared by 2 tasks" in strategy.run(task, context).stop_reason
+    assert heard.count("training for all") == 2
+
+
+def outputs(answers: Sequence[Any]) -> list[Any]:
+    """The best output of every answer."""
+    assert all(isinstance(a, Answer) for a in answers)
+    return [a.answers[0][0].output for a in answers]
+
+
+def test_many_at_once_are_answered_as_one_by_one(model: HuggingFaceModel) -> None:
+    """Answers, steps and stop reasons are those of single solving; the training was common."""
+    tasks = [filling(first, id=str(first)) for first in (1, 2, 3)]
+    alone = [Solver(model).solve(task, strategy="ttt") for task in tasks]
+    solver = Solver(model)
+    together = solver.solve_many(tasks, strategy="ttt", together=3)
+    assert outputs(together) == outputs(alone)
+    for one, many in zip(alone, together, strict=True):
+        assert isinstance(many, Answer)
+        single, common = one.attempts[0], many.attempts[0]
+        assert common.reused, "its adapter was trained with the others"
+        assert (common.steps, common.tokens) == (single.steps, single.tokens)
+        assert common.stop_reason.startswith(single.stop_reason)
+        assert common.evidence["last_loss"] == pytest.approx(
+            single.evidence["last_loss"], rel=0.1, abs=5e-3
+        )
+        assert many.restored
+    decided = solver.solve_many(tasks)
+    assert outputs(decided) == outputs([solver.solve(task) for task in tasks])
+
+
+def test_one_task_that_cannot_be_answered_spoils_no_other(model: HuggingFaceModel) -> None:
+    """Its error stands in its place, typed."""
+    single = Task.from_examples([fill([(1, 5)], 4)], fill([(2, 5)], 4)[0], id="single")
+    found = Solver(model).solve_many([filling(), single], strategy="ttt-light")
+    assert isinstance(found[0], Answer)
+    assert isinstance(found[1], StrategyError)
+    assert "at least two" in str(found[1])
+
+
+class Failing(FakeModel):
+    """A model whose training together runs out of memory."""
+
+    @contextmanager
+    def session(self, settings: Any, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
+        if len(seeds) > 1:
+            raise StrategyError("too many at once")
+        with super().session(settings, seeds=seeds) as opened:
+            yield opened
+
+
+def test_a_common_training_that_fails_is_done_one_by_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Throughput is lost, answers are not."""
+    same = Failing(before=lambda g: g, after=lambda g: g)
+    with caplog.at_level(logging.WARNING):
+        found = Solver(same).solve_many([filling(1), filling(2)], strategy="ttt", together=2)
+    assert all(isinstance(answer, Answer) for answer in found)
+    assert "one by one" in caplog.text
+
+
+def test_keys_tell_demonstrations_apart() -> None:
+    """The key depends on inputs, outputs and order, and not on the query."""
+    task = filling()
+    turned = replace(task, demonstrations=task.demonstrations[::-1])
+    asked = replace(task, queries=(fill([(0, 9)], 1)[0],), targets=None)
+    assert demonstrations_key(task.demonstrations) == demonstrations_key(asked.demonstrations)
+    assert demonstrations_key(task.demonstrations) != demonstrations_key(turned.demonstrations)
