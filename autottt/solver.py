@@ -46,8 +46,8 @@ class Solver:
 
     `model` is a folder, a hub name, "embedded", or a `LanguageModel`. `gate` is a fitted gate's
     file; None takes the one shipped beside the model. `price` is accuracy per second. A gate that
-    cannot be used is a warning in every answer, and the default policy decides. Trained adapters are
-    kept, so that the same demonstrations with another query cost no training: in the folder
+    cannot be used is a warning in every answer, and the default policy decides. Trained adapters
+    are kept, so that the same demonstrations with another query cost no training: in the folder
     `adapters`, or in memory as long as the solver lives.
     """
 

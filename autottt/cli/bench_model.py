@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import random
 from pathlib import Path
 from typing import Annotated
 
@@ -30,8 +32,16 @@ def bench_model(
     seen: Annotated[
         int, typer.Option(help="Pretraining families, with a fresh task of each; 0 for none.")
     ] = 40,
+    arc: Annotated[
+        int | None, typer.Option(help="So many of the ARC tasks, drawn at random; all by default.")
+    ] = None,
     strategy: Annotated[
-        list[str] | None, typer.Option(help="A strategy, given once each; icl, icl-vote, ttt.")
+        list[str] | None,
+        typer.Option(help="A strategy, given once each, or all; by default icl, icl-vote, ttt."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A Markdown file of tables and, beside it, a plot, to be written."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of everything random, by commas.")] = "0",
     jobs: Annotated[int, typer.Option(help="Processes of one thread each.")] = 1,
@@ -47,8 +57,12 @@ def bench_model(
     """
     positive("--per-type", per_type)
     positive("--jobs", jobs)
-    if min(max_tokens, per_family, seen) < 0:
-        raise InputError("--max-tokens, --per-family and --seen are whole numbers from 0")
+    if min(max_tokens, per_family, seen, arc or 0) < 0:
+        raise InputError("--max-tokens, --per-family, --seen and --arc are whole numbers from 0")
+    if report is not None and importlib.util.find_spec("matplotlib") is None:
+        raise InputError(
+            "a report has a plot, which needs matplotlib: pip install 'autottt[bench]'"
+        )
     numbers = parse_seeds(seeds)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is not a directory")
@@ -59,16 +73,20 @@ def bench_model(
     from autottt.controller.outcomes import read_outcomes
     from autottt.evaluation import benchmark
     from autottt.evaluation.collect import STRATEGIES, measure_all
-    from autottt.strategies.registry import get
+    from autottt.evaluation.strategies_report import markdown, plot, standings
+    from autottt.strategies.registry import every, get
 
-    names = strategy or list(STRATEGIES)
+    names = every() if strategy == ["all"] else strategy or list(STRATEGIES)
     for name in names:
         get(name)
     tasks = []
     if one_d_arc is not None:
         tasks += benchmark.first_of_each(benchmark.one_d_arc_tasks(one_d_arc), per_type)
     tasks += benchmark.unseen_tasks(per_family) + benchmark.seen_tasks(seen)
-    tasks += benchmark.arc_tasks(max_tokens)
+    fitting = benchmark.arc_tasks(max_tokens)
+    if arc is not None:
+        fitting = random.Random(numbers[0]).sample(fitting, min(arc, len(fitting)))
+    tasks += fitting
     loaded, log = HuggingFaceModel(model), out / LOG
     with Bars(Console(stderr=True)) as bars:
         for seed in numbers:
@@ -81,6 +99,11 @@ def bench_model(
     ]
     result = benchmark.table(outcomes)
     (out / TABLE).write_text(json.dumps(result, indent=1) + "\n")
+    if report is not None:
+        found = standings(outcomes)
+        picture = report.with_suffix(".svg")
+        plot(found, picture)
+        report.write_text(f"{markdown(found)}\n![exact match against seconds]({picture.name})\n")
     if as_json:
         typer.echo(json.dumps(result))
     else:

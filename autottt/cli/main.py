@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
 from autottt.cli.demo import demo
@@ -66,6 +67,7 @@ COMMANDS = (
     fit,
     sweep,
     report,
+    bench_adapt,
     bench_model,
     bench_pretrain,
 )

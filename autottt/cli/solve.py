@@ -175,7 +175,7 @@ def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: C
 def _together(
     solver: Solver, tasks: Sequence[Task], options: Options, console: Console | None = None
 ) -> Callable[[Task], Answer | None]:
-    """The answers of tasks that were solved together, if that was asked for; raises their errors."""
+    """The answers of tasks that were solved together, if asked for; it raises their errors."""
     if options.together == 1 or len(tasks) == 1:
         return lambda task: None
     with console.status("solving") if console else contextlib.nullcontext():

@@ -78,9 +78,9 @@ def fit_head(
 
 
 def linear_form(estimator: Any, names: Sequence[str]) -> tuple[float, dict[str, Term]]:
-    """The bias and the terms of a calibrated pipeline: the same log-odds, as plain numbers.
+    """The bias and the terms of a calibrated pipeline: the same log-odds as plain numbers.
 
-    An imputed value is the column's mean, which is also its centre, so what is missing adds nothing.
+    An imputed value is the column's mean, which is its centre too, so what is missing adds nothing.
     """
     fitted = estimator.calibrated_classifiers_[0]
     sigmoid, (_, scaler, model) = fitted.calibrators[0], (s for _, s in fitted.estimator.steps)

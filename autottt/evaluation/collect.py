@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 FIRST_SEED = 2_000_000  # apart from the tasks of pretraining and of its validation
 DEMONSTRATIONS = (3, 4)
 STRATEGIES = ("icl", ICL_VOTE, "ttt")  # what is measured unless others are named
-RELATED = 8  # tasks of a group that a strategy which shares may see, at most
+RELATED = 8  # tasks of a group that share, at most
 
 
 def collect(
@@ -107,11 +107,11 @@ def measure_all(
     """
     done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
     every = list(tasks)
-    related: dict[str, list[Task]] = {}
+    grouped: dict[str, list[Task]] = {}
     for group, task in every:
-        related.setdefault(group, []).append(task)
+        grouped.setdefault(group, []).append(task)
     todo = [
-        (group, task, tuple(related[group][:RELATED]))
+        (group, task, _related(task, grouped[group]))
         for group, task in every
         if (task.id, model.fingerprint, seed) not in done
     ]
@@ -123,6 +123,12 @@ def measure_all(
             log.warning("%s", result)
         progress("measuring", place, len(todo))
     return len(read_outcomes(out)) if out.exists() else 0
+
+
+def _related(task: Task, group: Sequence[Task]) -> tuple[Task, ...]:
+    """The task's part of its group, the same for all tasks of the part."""
+    first = group.index(task) // RELATED * RELATED
+    return tuple(group[first : first + RELATED])
 
 
 def _results(

@@ -149,10 +149,11 @@ def expand(
 
 def _proposal(place: Placed, done: Completion, task: Task) -> Proposal:
     tokens = len(place.ids) + len(done.log_probabilities)
-    return Proposal(place.query, place.view, _parse(done, place.view, task), done, tokens)
+    return Proposal(place.query, place.view, parse(done, place.view, task), done, tokens)
 
 
-def _parse(done: Completion, view: View, task: Task) -> Value | None:
+def parse(done: Completion, view: View, task: Task) -> Value | None:
+    """The output that a completion under a view means, or None."""
     if not done.finished:
         return None
     try:

@@ -38,6 +38,13 @@ def available() -> dict[str, Strategy]:
     return {**_registered, **_plugins()[0]}
 
 
+def every() -> list[str]:
+    """The names of all strategies, training ones with either way to answer."""
+    found = available()
+    searching = [name + Search.suffix for name, s in found.items() if isinstance(s, TTT)]
+    return [*found, *searching]
+
+
 def broken() -> dict[str, str]:
     """Plug-ins that failed to load, with the reason."""
     return dict(_plugins()[1])

@@ -4,8 +4,8 @@ One class serves the whole family; what differs is data: the adapter, the form o
 what training starts from, whether demonstrations are held out, and how the answer is chosen.
 Training ends at the last step, when the running loss is low, or at the deadline; what is left of
 that serves the answer. With `watch`, each demonstration in turn is no target for a few steps and is
-then asked for, given the others: training also stops once all turns were exact or the score gets no
-better, and the best step is kept, none at all being a candidate.
+then asked for, given the others: training also stops once nearly all were exact, or when hardly
+any was after a few checks, and the best step is kept, none at all being a candidate.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class TTT:
         begin = time.perf_counter()
         places = [place for own in tasks for place in own]
         records = session.train(
-            [self._batches(task, context) for task in places],
+            [self.batches(task, context) for task in places],
             self.training,
             held_out=[self._held_out(task, context) for task in places] if self.watch else None,
             deadline=_training_deadline(context),
@@ -180,7 +180,8 @@ class TTT:
     def _seeds(self, task: Task, context: RunContext) -> list[int]:
         return [context.seed] * len(self._places(task, context))
 
-    def _batches(self, task: Task, context: RunContext) -> Batches:
+    def batches(self, task: Task, context: RunContext) -> Batches:
+        """The training rows of every step; raises `StrategyError` where memory will not do."""
         model, turns = context.model, len(task.demonstrations)
         length = max(1, len(demonstration_sequence(task.demonstrations, model).ids))
         most = model.training_rows(length)

@@ -61,7 +61,7 @@ class KVPrefix(TTT):
     def _members(self, session: Session, places: int) -> list[Member]:
         return [lambda: session.select(None)]  # all at once: the views are in the same order
 
-    def _batches(self, task: Task, context: RunContext) -> Batches:
+    def batches(self, task: Task, context: RunContext) -> Batches:
         rows = _pairs(task.demonstrations, context.model)
         return lambda step: [rows[step % len(rows)]]
 

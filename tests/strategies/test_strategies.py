@@ -139,8 +139,8 @@ def test_a_broken_plug_in_is_listed_and_harms_nothing(monkeypatch: pytest.Monkey
 def test_training_views_differ_from_step_to_step(task: Task) -> None:
     """Augmentation draws new sequences at each step, the same ones for the same seed."""
     model = FakeModel(same, same)
-    batch = SHORT._batches(task, RunContext(model, seed=1))
-    again = SHORT._batches(task, RunContext(model, seed=1))
+    batch = SHORT.batches(task, RunContext(model, seed=1))
+    again = SHORT.batches(task, RunContext(model, seed=1))
     assert batch(0) == again(0)
     assert batch(0) != batch(1)
     assert np.mean([len(s.ids) for s in batch(0)]) == len(batch(0)[0].ids)

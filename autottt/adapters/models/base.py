@@ -84,8 +84,9 @@ class TrainSettings:
     """Length and rate of a training: AdamW with linear warm-up and cosine decay to a tenth.
 
     It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
-    out are scored before the first step and after every `check_every` steps; `patience` is how
-    many checks may pass without a better score.
+    out are scored before the first step and after every `check_every` steps. A score of `enough`
+    (share exact) ends the training; so does a share of at most `hopeless` in each of the first
+    `patience` checks.
     """
 
     steps: int = 40
@@ -95,7 +96,9 @@ class TrainSettings:
     clip: float = 1.0
     stop_loss: float = 0.01
     check_every: int = 4
-    patience: int = 4
+    enough: float = 0.9
+    patience: int = 3
+    hopeless: float = 1 / 3
 
 
 @dataclass(frozen=True)

@@ -97,10 +97,11 @@ class _Run:
     def verdict(self, settings: TrainSettings) -> str | None:
         """Why the checks say to stop, if they do."""
         score = self.score()
-        if score is not None and score.exact == 1.0:
-            return "held-out outputs exact"
-        if score is not None and len(self.checks) - 1 - self.best_at >= settings.patience:
-            return f"held-out score no better for {settings.patience} checks"
+        if score is not None and score.exact >= settings.enough:
+            return f"{score.exact:.0%} of held-out outputs exact"
+        best = max(check.exact for check in self.checks)
+        if len(self.checks) > settings.patience and best <= settings.hopeless:
+            return f"held-out outputs at most {best:.0%} exact in {settings.patience} checks"
         return None
 
     def record(self) -> TrainRecord:
