@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log_ = logging.getLogger(__name__)
 DEFAULT_ARMS = ("ttt",)  # what the default policy may train, where there is no gate
 TOGETHER = 4  # tasks that share a pass of the model in throughput mode
+ALIKE = 1.25  # how much longer one of them may be than another
 GATE_FILE = "gate.json"
 
 
@@ -142,7 +143,8 @@ class Solver:
             go_on(place, first_state(task, seed=seed, forced=strategy))
         while paused:
             chosen = next(iter(paused.values()))
-            group = [place for place, name in paused.items() if name == chosen][:together]
+            places = [place for place, name in paused.items() if name == chosen]
+            group = [places[k] for k in alike([tasks[p] for p in places], together)[0]]
             spent = self._prepare(chosen, [tasks[p] for p in group], context, seed)
             for place in group:
                 del paused[place]
@@ -220,6 +222,25 @@ class Solver:
     def _warn(self, message: str) -> None:
         log_.warning(message)
         self.warnings = (*self.warnings, message)
+
+
+def alike(tasks: Sequence[Task], size: int) -> list[list[int]]:
+    """Places of the tasks in groups of at most `size`, of like length (within a factor ALIKE).
+
+    A pass pads its rows to the longest, so a short task beside a long one costs as much as it.
+    """
+
+    def length(place: int) -> int:
+        return sum(len(str(e.input)) + len(str(e.output)) for e in tasks[place].demonstrations)
+
+    groups: list[list[int]] = []
+    for place in sorted(range(len(tasks)), key=length):
+        last = groups[-1] if groups else []
+        if last and len(last) < size and length(place) <= ALIKE * length(last[0]):
+            last.append(place)
+        else:
+            groups.append([place])
+    return groups
 
 
 def _answer(state: Mapping[str, Any], attempts: int, seconds: float) -> Answer:

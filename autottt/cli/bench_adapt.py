@@ -50,20 +50,24 @@ def bench_adapt(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    console = Console()
+    console = Console(width=120)
     console.print(_ways(result))
     console.print(_ratios(result))
+    gap = result["held_out_exact_match"]
     console.print(
-        f"bf16 products on this machine: {result['matmul_flops'] / 1e9:.0f} GFLOP/s; "
-        f"most memory in use: {result['peak_bytes'] / 2**20:.0f} MiB; "
-        f"{result['threads']} threads",
+        f"{result['tasks']} tasks, {result['steps']} steps, {result['threads']} threads; bf16 "
+        f"products on this machine: {result['matmul_flops'] / 1e9:.0f} GFLOP/s\n"
+        f"compiling: {result['first_seconds']['autottt, compiled']:.0f} s, once a process, not in "
+        "the table\n"
+        f"held-out stopping: {gap['difference']:+.1%} right "
+        f"({gap['low']:+.1%} to {gap['high']:+.1%}, 95 %)",
         highlight=False,
     )
 
 
 def _ways(result: JSON) -> Table:
     shown = Table(
-        "way", "s", "adapt s", "answer s", "outside steps", "tokens/s", "GFLOP/s", "right"
+        "way", "s", "adapt s", "answer s", "outside steps", "tokens/s", "GFLOP/s", "MiB", "right"
     )
     for name, row in result["ways"].items():
         shown.add_row(
@@ -74,6 +78,7 @@ def _ways(result: JSON) -> Table:
             f"{row['outside_steps']:.0%}",
             f"{row['tokens_per_second']:,.0f}",
             f"{row['flops'] / 1e9:.0f}",
+            f"{row['peak_bytes'] / 2**20:.0f}",
             f"{row['exact_match']:.0%}",
         )
     return shown

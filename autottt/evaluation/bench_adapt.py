@@ -2,7 +2,9 @@
 
 Every way trains the same LoRA on the same sequences for the same optimizer steps, task by task in
 one process, and then answers the same views; the ways take turns on each task, so that whatever
-slows the machine slows all of them. It is a benchmark: peft, trl and accelerate are extras.
+slows the machine slows all of them. Three ways of ours differ in what they do: `held-out` may stop
+earlier, `together` trains four tasks in one pass, `processes` has a process of one thread for each
+core. It is a benchmark: peft, trl and accelerate are extras.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
+from joblib import Parallel, delayed, parallel_config
 
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import Completion, LoraSettings, TokenSequence, TrainSettings
@@ -27,7 +32,8 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.memory import peak_bytes
 from autottt.adapters.tasks.prompts import STOP
 from autottt.evaluation.collect import generated_tasks
-from autottt.strategies.answering import ALL_VIEWS
+from autottt.solver import TOGETHER, alike
+from autottt.strategies.answering import ALL_VIEWS, Answered, Answering, Member
 from autottt.strategies.base import Progress, RunContext, no_progress
 from autottt.strategies.proposals import Proposal, parse, place_prompts
 from autottt.strategies.ttt import TTT
@@ -40,7 +46,10 @@ Candidates = tuple[tuple[Candidate, ...], ...]
 
 @dataclass(frozen=True)
 class Measured:
-    """One task by one way: seconds to adapt and to answer, of them in optimizer steps, the loss."""
+    """One task by one way: seconds to adapt and to answer, and of adapting those in steps.
+
+    `memory` is the most the process held meanwhile, in bytes, with what it held before.
+    """
 
     adapt: float
     answer: float
@@ -48,6 +57,7 @@ class Measured:
     steps: int
     in_steps: float
     right: bool
+    memory: int = 0
 
     @property
     def seconds(self) -> float:
@@ -72,7 +82,8 @@ def bench_adapt(
     """
     owner = HuggingFaceModel(model)
     fixed = TTT(training=TrainSettings(steps=steps, stop_loss=0.0))
-    stopping = TTT(training=TrainSettings(steps=steps))
+    watching = replace(fixed, name="held-out", watch=True)
+    compiled = HuggingFaceModel(model, compiled=True)
     drawn = generated_tasks(families, 1, seed=seed + 50, max_cells=MAX_CELLS)[:tasks]
     chosen = [task for _, task in drawn]
     ways: dict[str, Way] = {
@@ -80,32 +91,40 @@ def bench_adapt(
         "trainer-tuned": lambda task: _resident(owner, fixed, task, seed, _train_tuned),
         "sft-trainer": lambda task: _resident(owner, fixed, task, seed, _train_sft),
         "autottt": lambda task: _ours(owner, fixed, task, seed),
-        "autottt-stopping": lambda task: _ours(owner, stopping, task, seed),
+        "autottt, compiled": lambda task: _ours(compiled, fixed, task, seed),
+        "autottt, held-out": lambda task: _ours(owner, watching, task, seed),
     }
-    for way in ways.values():  # imports, kernels and caches warm
+    first = {}
+    for name, way in ways.items():  # imports, kernels and caches warm
+        begin = time.perf_counter()
         way(chosen[0])
+        first[name] = time.perf_counter() - begin
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     progress("adapting", 0, len(chosen))
     for place, task in enumerate(chosen, start=1):
         for name, way in ways.items():
-            found[name].append(way(task))
+            _forget_peak()
+            found[name].append(replace(way(task), memory=_peak()))
         progress("adapting", place, len(chosen))
-    found["autottt-together"] = _together(owner, fixed, chosen, seed)
+    _forget_peak()
+    found["autottt, together"] = _together(owner, fixed, chosen, seed)
+    found["autottt, processes"] = _processes(model, fixed, chosen, seed)
     return {
         "model": owner.fingerprint,
         "tasks": len(chosen),
         "steps": steps,
         "seed": seed,
         "threads": torch.get_num_threads(),
-        "peak_bytes": peak_bytes(owner.device),
+        "first_seconds": first,
         "matmul_flops": matmul_rate(),
         "ways": {name: _row(rows, owner, fixed.adapter) for name, rows in found.items()},
         "times_faster": {
             f"{name} than {base}": _ratio(found[base], found[name])
             for base in ("trainer", "trainer-tuned", "sft-trainer", "autottt")
-            for name in ("autottt", "autottt-stopping", "autottt-together")
-            if name != base
+            for name in found
+            if name.startswith("autottt") and name != base
         },
+        "held_out_exact_match": _difference(found["autottt"], found["autottt, held-out"]),
     }
 
 
@@ -134,7 +153,19 @@ def _row(rows: Sequence[Measured], owner: HuggingFaceModel, adapter: Any) -> JSO
         "flops": flops / mean(r.adapt for r in rows),
         "steps": mean(r.steps for r in rows),
         "exact_match": mean(r.right for r in rows),
+        "peak_bytes": max(r.memory for r in rows),
     }
+
+
+def _difference(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
+    """Paired difference in exact match, with its 95 % bootstrap interval over tasks."""
+    from scipy.stats import bootstrap
+
+    gaps = np.array([int(b.right) - int(a.right) for a, b in zip(base, other, strict=True)])
+    if not gaps.any():
+        return {"difference": 0.0, "low": 0.0, "high": 0.0}
+    low, high = bootstrap((gaps,), np.mean, method="percentile", random_state=0).confidence_interval
+    return {"difference": float(gaps.mean()), "low": float(low), "high": float(high)}
 
 
 def _ratio(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
@@ -157,38 +188,112 @@ def _right(candidates: Candidates, task: Task) -> bool:
     return all(bool(found) and found[0].output == target for found, target in pairs)
 
 
-def _ours(owner: HuggingFaceModel, strategy: TTT, task: Task, seed: int) -> Measured:
+@dataclass
+class _Timed:
+    """A way to answer, and the seconds of its last answer."""
+
+    answering: Answering
+    seconds: float = 0.0
+
+    def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        begin = time.perf_counter()
+        try:
+            return self.answering.answer(task, context, members)
+        finally:
+            self.seconds = time.perf_counter() - begin
+
+
+def _ours(
+    owner: HuggingFaceModel,
+    strategy: TTT,
+    task: Task,
+    seed: int,
+    adapters: AdapterCache | None = None,
+) -> Measured:
     ticks: list[float] = []
-    context = RunContext(owner, seed, progress=lambda *_: ticks.append(time.perf_counter()))
+    timed = _Timed(strategy.answering)
+    context = RunContext(owner, seed, progress=_ticking(ticks), adapters=adapters)
     begin = time.perf_counter()
-    attempt = strategy.run(task, context)
-    seconds = time.perf_counter() - begin
-    adapt = attempt.evidence["training_seconds"]
-    in_steps = (ticks[-1] - ticks[0]) * len(ticks) / max(1, len(ticks) - 1)
+    attempt = replace(strategy, answering=timed).run(task, context)
+    adapt = time.perf_counter() - begin - timed.seconds
     tokens = _trained_tokens(strategy, task, owner, seed, attempt.steps)
     right = _right(attempt.candidates, task)
-    return Measured(adapt, seconds - adapt, tokens, attempt.steps, min(in_steps, adapt), right)
+    return Measured(adapt, timed.seconds, tokens, attempt.steps, _in_steps(ticks), right)
+
+
+def _ticking(ticks: list[float]) -> Progress:
+    return lambda *_: ticks.append(time.perf_counter())
+
+
+def _in_steps(ticks: Sequence[float]) -> float:
+    """Seconds of all steps, from the moments at which each ended."""
+    return (ticks[-1] - ticks[0]) * len(ticks) / (len(ticks) - 1) if len(ticks) > 1 else 0.0
 
 
 def _together(
-    owner: HuggingFaceModel, strategy: TTT, tasks: Sequence[Task], seed: int, size: int = 4
+    owner: HuggingFaceModel, strategy: TTT, tasks: Sequence[Task], seed: int
 ) -> list[Measured]:
-    """Our way with the LoRAs of several tasks in one pass."""
-    rows = []
-    for first in range(0, len(tasks), size):
-        group = tasks[first : first + size]
-        context = RunContext(owner, seed, adapters=AdapterCache())
+    """Our way with the LoRAs of several tasks of like length in one pass, as `solve_many` does."""
+    rows: dict[str, Measured] = {}
+    for group in ([tasks[k] for k in places] for places in alike(tasks, TOGETHER)):
+        ticks: list[float] = []
+        adapters = AdapterCache()
+        context = RunContext(owner, seed, progress=_ticking(ticks), adapters=adapters)
         begin = time.perf_counter()
         strategy.prepare(group, context)
         adapt = (time.perf_counter() - begin) / len(group)
         for task in group:
-            begin = time.perf_counter()
-            attempt = strategy.run(task, context)
-            answer = time.perf_counter() - begin
-            tokens = _trained_tokens(strategy, task, owner, seed, attempt.steps)
-            right = _right(attempt.candidates, task)
-            rows.append(Measured(adapt, answer, tokens, attempt.steps, adapt, right))
-    return rows
+            found = _ours(owner, strategy, task, seed, adapters)
+            steps = _in_steps(ticks) / len(group)
+            rows[task.id] = replace(found, adapt=found.adapt + adapt, in_steps=steps)
+    memory = _peak()
+    return [replace(rows[task.id], memory=memory) for task in tasks]
+
+
+def _processes(model: str, strategy: TTT, tasks: Sequence[Task], seed: int) -> list[Measured]:
+    """Our way in processes of one thread, as `--jobs` does; a task's seconds are its share."""
+    jobs = torch.get_num_threads()
+    with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
+        run = Parallel(batch_size=1)
+        run(delayed(_elsewhere)(model, strategy, tasks[0], seed) for _ in range(jobs))  # warm
+        begin = time.perf_counter()
+        rows = run(delayed(_elsewhere)(model, strategy, task, seed) for task in tasks)
+        share = (time.perf_counter() - begin) / sum(row.seconds for row in rows)
+    return [
+        replace(
+            row,
+            adapt=row.adapt * share,
+            answer=row.answer * share,
+            in_steps=row.in_steps * share,
+        )
+        for row in rows
+    ]
+
+
+def _elsewhere(model: str, strategy: TTT, task: Task, seed: int) -> Measured:
+    row = _ours(_model(model), strategy, task, seed)
+    return replace(row, memory=_peak())
+
+
+@cache
+def _model(name: str) -> HuggingFaceModel:
+    """The model of a worker process, loaded once."""
+    return HuggingFaceModel(name)
+
+
+def _forget_peak() -> None:
+    """Begin to measure the process's peak memory anew, where the system can (Linux)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak() -> int:
+    """The most memory the process held since then, in bytes."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return peak_bytes("cpu")
 
 
 def _trained_tokens(

@@ -222,10 +222,12 @@ class AdapterSession:
 
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
-        chosen = None if places is None else torch.tensor(places, device=self._owner.device)
+        everyone = list(range(len(self._seeds)))
+        places = everyone if places is None else list(places)
+        chosen = None if places == everyone else torch.tensor(places, device=self._owner.device)
         for layer in self._layers:
             layer.selected = chosen
-        self._owner.grouped = len(self._seeds if places is None else places) > 1
+        self._owner.grouped = len(places) > 1
 
     def state(self, place: int) -> dict[str, Tensor]:
         """The weights of one place's adapter, by name, as tensors on the CPU."""
