@@ -49,7 +49,8 @@ class Solver:
     file; None takes the one shipped beside the model. `price` is accuracy per second. A gate that
     cannot be used is a warning in every answer, and the default policy decides. Trained adapters
     are kept, so that the same demonstrations with another query cost no training: in the folder
-    `adapters`, or in memory as long as the solver lives.
+    `adapters`, or in memory as long as the solver lives. `compiled` training steps are faster, and
+    the first one takes about a minute.
     """
 
     def __init__(
@@ -59,10 +60,13 @@ class Solver:
         gate: str | Path | None = None,
         price: float | None = None,
         adapters: str | Path | None = None,
+        compiled: bool = False,
     ) -> None:
         self.adapters = AdapterCache(adapters)
         self.policy = Policy(PRICE if price is None else price)
-        self.model = HuggingFaceModel(model) if isinstance(model, str) else model
+        self.model = (
+            model if not isinstance(model, str) else HuggingFaceModel(model, compiled=compiled)
+        )
         self.warnings: tuple[str, ...] = ()
         self.gate = self._load_gate(gate)
         self._graph = build_graph()

@@ -189,6 +189,7 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
     done = run(
         *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5", "--strategy", "ttt"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
+        *("--adapters", "kept", "--compile"),
     )
     assert done.exit_code == 0
     assert solver.seen == {
@@ -199,6 +200,9 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
         "deadline": 2.5,
         "seed": 7,
         "attempts": 3,
+        "related": (),
+        "adapters": Path("kept"),
+        "compiled": True,
     }
 
 

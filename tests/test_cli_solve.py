@@ -132,3 +132,57 @@ def test_an_interrupt_while_training_ends_with_130(swap: str) -> None:
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "interrupted"
     assert "Traceback" not in errors
+
+
+def test_adapters_are_kept_for_the_next_run(swap: str, tmp_path: Path) -> None:
+    """A second process with the same folder trains nothing; a damaged folder is a warning."""
+    kept = tmp_path / "kept"
+    options = "--strategy", "ttt-light", "--adapters", str(kept), "--json"
+    first, second = (json.loads(run("solve", swap, *options).stdout) for _ in range(2))
+    assert not first["attempts"][-1]["reused"]
+    assert second["attempts"][-1]["reused"]
+    assert second["answers"] == first["answers"]
+    assert second["restored"]
+    for path in kept.rglob("*.safetensors"):
+        path.write_bytes(path.read_bytes()[:-9])
+    third = run("solve", swap, *options)
+    assert json.loads(third.stdout)["answers"] == first["answers"]
+    assert not json.loads(third.stdout)["attempts"][-1]["reused"]
+    assert "ignored" in third.stderr
+
+
+def test_several_tasks_are_trained_together(tmp_path: Path) -> None:
+    """`--together` answers every task of a folder, as one by one, and cannot hold a deadline."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(SWAP), encoding="utf-8")
+    options = "solve", str(tmp_path), "--all", "--strategy", "ttt-light", "--json"
+    alone, together = run(*options), run(*options, "--together", "2")
+    assert together.returncode == 0, together.stderr
+
+    def outputs(done: subprocess.CompletedProcess[str]) -> list[Any]:
+        found = map(json.loads, done.stdout.splitlines())
+        return [(o["task_id"], [c[0]["output"] for c in o["answers"]]) for o in found]
+
+    assert outputs(together) == outputs(alone)
+    refused = run(*options, "--together", "2", "--deadline", "5")
+    assert refused.returncode == 2
+    assert "--together" in refused.stderr
+
+
+def test_an_answer_in_context_loads_no_trainer(swap: str) -> None:
+    """`solve` with ICL imports neither peft nor scikit-learn, so the first answer comes soon."""
+    code = (
+        "import sys\n"
+        "from autottt.cli import app\n"
+        "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
+        "print([m for m in ('peft', 'sklearn', 'scipy', 'accelerate') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "solve", swap, "--strategy", "icl-vote"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=True,
+    )
+    assert done.stdout.strip().endswith("[]")

@@ -43,6 +43,7 @@ class Options:
     attempts: int = 2
     adapters: Path | None = None
     together: int = 1
+    compiled: bool = False
 
 
 def solve(
@@ -73,6 +74,10 @@ def solve(
     together: Annotated[
         int, typer.Option(help="Tasks of a source that are trained in one pass of the model.")
     ] = 1,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Faster training steps, after a minute once."),
+    ] = False,
     limit: Annotated[
         int | None, typer.Option(help="Solve the first N tasks of a source that holds several.")
     ] = None,
@@ -96,7 +101,7 @@ def solve(
     if strategy is not None:
         known_strategy(strategy)
     tasks = choose_tasks(task, limit=limit, every=every)
-    options = Options(strategy, deadline, seed, attempts, adapters, together)
+    options = Options(strategy, deadline, seed, attempts, adapters, together, compiled)
     if as_json:
         _solve_as_json(tasks, options, model=model, gate=gate, price=price)
     else:
@@ -129,7 +134,13 @@ def _solve_as_json(
 
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer
-        solver = load_solver(model, gate=gate, price=price, adapters=options.adapters)
+        solver = load_solver(
+            model,
+            gate=gate,
+            price=price,
+            adapters=options.adapters,
+            compiled=options.compiled,
+        )
         known = _together(solver, tasks, options)
 
         def answer(task: Task) -> None:
@@ -148,7 +159,14 @@ def _solve_for_a_human(
     tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
 ) -> None:
     console = Console()
-    solver = load_solver(model, gate=gate, price=price, adapters=options.adapters, console=console)
+    solver = load_solver(
+        model,
+        gate=gate,
+        price=price,
+        adapters=options.adapters,
+        compiled=options.compiled,
+        console=console,
+    )
     code = show_all(solver, tasks, options, console)
     if code:
         raise typer.Exit(code)
@@ -256,6 +274,7 @@ def load_solver(
     gate: Path | None = None,
     price: float | None = None,
     adapters: Path | None = None,
+    compiled: bool = False,
     console: Console | None = None,
 ) -> Solver:
     """The solver with its model, while a terminal says that it is loading."""
@@ -263,7 +282,7 @@ def load_solver(
     with console.status("loading the model") if console else contextlib.nullcontext():
         from autottt.solver import Solver
 
-        return Solver(model, gate=gate, price=price, adapters=adapters)
+        return Solver(model, gate=gate, price=price, adapters=adapters, compiled=compiled)
 
 
 def _quiet_libraries(*, downloads: bool) -> None:

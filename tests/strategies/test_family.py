@@ -311,3 +311,14 @@ def test_keys_tell_demonstrations_apart() -> None:
     asked = replace(task, queries=(fill([(0, 9)], 1)[0],), targets=None)
     assert demonstrations_key(task.demonstrations) == demonstrations_key(asked.demonstrations)
     assert demonstrations_key(task.demonstrations) != demonstrations_key(turned.demonstrations)
+
+
+def test_tasks_of_like_length_go_together() -> None:
+    """Every task is in one group, groups are no larger than asked, and lengths differ little."""
+    tasks = [filling(1, id=str(k)) for k in range(5)]
+    long = replace(tasks[0], demonstrations=tasks[0].demonstrations * 3)
+    groups = alike([long, *tasks], 2)
+    assert sorted(place for group in groups for place in group) == list(range(6))
+    assert max(map(len, groups)) == 2
+    assert [0] in groups
+    assert alike([], 4) == []

@@ -8,6 +8,8 @@ exclusive. The module does not choose prompts, views or settings.
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -24,7 +26,7 @@ from autottt.adapters.models.fingerprint import fingerprint
 from autottt.adapters.models.memory import SHARE, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.session import AdapterSession
-from autottt.errors import ContextLengthError, UnknownNameError
+from autottt.errors import ContextLengthError, InputError, UnknownNameError
 
 log = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -39,7 +41,13 @@ class HuggingFaceModel:
     def __init__(
         self, name: str = "embedded", *, device: str | None = None, compiled: bool = False
     ) -> None:
-        """`compiled` makes training steps faster and the first one a minute slower."""
+        """`compiled` makes training steps faster and the first one about a minute slower.
+
+        Raises `InputError` where it needs a C++ compiler and there is none.
+        """
+        compilers = os.environ.get("CXX", "c++"), "g++", "clang++"
+        if compiled and not any(map(shutil.which, compilers)):
+            raise InputError("compiled steps need a C++ compiler; there is none: apt install g++")
         self.name = name
         self.compiled = compiled
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")

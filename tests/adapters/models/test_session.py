@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSetti
 from autottt.adapters.models.fingerprint import Snapshot, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import attach, detach
-from autottt.errors import DivergenceError, RestorationError, StrategyError
+from autottt.errors import DivergenceError, InputError, RestorationError, StrategyError
 
 SETTINGS = LoraSettings(rank=4, alpha=8)
 TRAINING = TrainSettings(steps=6, stop_loss=0.0)
@@ -233,3 +234,28 @@ def test_tasks_trained_together_learn_what_they_learn_alone(tiny_model: HuggingF
         assert again == pytest.approx(scores, rel=3e-2, abs=3e-2)
     assert both[0].log_probabilities == pytest.approx(together[2], rel=3e-2, abs=3e-2)
     assert both[1].log_probabilities == pytest.approx(together[0], rel=3e-2, abs=3e-2)
+
+
+def test_compiled_steps_learn_the_same(tiny_model_folder: Path) -> None:
+    """Losses are those of plain steps up to rounding, at any length, and all is restored."""
+    plain = HuggingFaceModel(str(tiny_model_folder))
+    compiled = HuggingFaceModel(str(tiny_model_folder), compiled=True)
+    training = TrainSettings(steps=4, learning_rate=1e-2, stop_loss=0)
+    for task in range(2):
+        records = []
+        for model in (plain, compiled):
+            before = Snapshot.take(model.module)
+            with model.session(SETTINGS, seeds=[0]) as session:
+                records += session.train([task_batch(task)], training)
+            assert_untouched(model, before)
+        assert records[1].losses == pytest.approx(records[0].losses, rel=2e-2)
+
+
+def test_compiling_needs_a_compiler(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one the model is refused at once, with the remedy."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match=r"apt install g\+\+"):
+        HuggingFaceModel(str(tiny_model_folder), compiled=True)
