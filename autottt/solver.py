@@ -64,9 +64,9 @@ class Solver:
     ) -> None:
         self.adapters = AdapterCache(adapters)
         self.policy = Policy(PRICE if price is None else price)
-        self.model = (
-            model if not isinstance(model, str) else HuggingFaceModel(model, compiled=compiled)
-        )
+        if isinstance(model, str):
+            model = HuggingFaceModel(model, compiled=compiled)
+        self.model = model
         self.warnings: tuple[str, ...] = ()
         self.gate = self._load_gate(gate)
         self._graph = build_graph()

@@ -25,6 +25,7 @@ from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.errors import StrategyError
+from autottt.solver import alike
 from autottt.strategies import registry
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key

@@ -61,7 +61,7 @@ def test_the_example_is_listed_and_answers(site: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["strategy"] == "unchanged"
-    assert answer["correct"] is True
+    assert answer["correct"] == [True]
     assert answer["restored"] is True
     longer = {**STILL, "train": [{"input": [[1]], "output": [[1], [1]]}] * 2}
     task.write_text(json.dumps(longer))
