@@ -16,6 +16,7 @@ from autottt.cli.exits import positive, valid_seed
 from autottt.errors import InputError
 from autottt.types import JSON
 
+GENERATED = "<!-- what follows is written by `autottt bench-model --report` -->"
 LOG, TABLE = "outcomes.jsonl", "table.json"
 
 
@@ -41,7 +42,7 @@ def bench_model(
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="A Markdown file of tables and, beside it, a plot, to be written."),
+        typer.Option(help="A Markdown file for tables and a plot; what was written above stays."),
     ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds of everything random, by commas.")] = "0",
     jobs: Annotated[int, typer.Option(help="Processes of one thread each.")] = 1,
@@ -103,7 +104,10 @@ def bench_model(
         found = standings(outcomes)
         picture = report.with_suffix(".svg")
         plot(found, picture)
-        report.write_text(f"{markdown(found)}\n![exact match against seconds]({picture.name})\n")
+        text = report.read_text(encoding="utf-8") if report.exists() else ""
+        kept = text.partition(GENERATED)[0]
+        image = f"![exact match against seconds]({picture.name})"
+        report.write_text(f"{kept}{GENERATED}\n\n{image}\n\n{markdown(found)}", encoding="utf-8")
     if as_json:
         typer.echo(json.dumps(result))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +19,6 @@ def strategies() -> None:
     for name, strategy in available().items():
         trains = "yes" if strategy.trains else "no"
         table.add_row(Text(name, style="cyan"), trains, Text(printable(strategy.summary)))
-    Console().print(table)
     for name, reason in broken().items():
-        typer.echo(f"warning: the plug-in {name} does not load: {printable(reason)}", err=True)
+        table.add_row(Text(name, style="red"), "", Text(f"unavailable: {printable(reason)}"))
+    Console().print(table)
