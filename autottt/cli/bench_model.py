@@ -33,8 +33,9 @@ def bench_model(
     seen: Annotated[
         int, typer.Option(help="Pretraining families, with a fresh task of each; 0 for none.")
     ] = 40,
-    arc: Annotated[
-        int | None, typer.Option(help="So many of the ARC tasks, drawn at random; all by default.")
+    sample: Annotated[
+        int | None,
+        typer.Option(help="So many of the unseen, seen and ARC tasks each, at random; else all."),
     ] = None,
     strategy: Annotated[
         list[str] | None,
@@ -58,8 +59,9 @@ def bench_model(
     """
     positive("--per-type", per_type)
     positive("--jobs", jobs)
-    if min(max_tokens, per_family, seen, arc or 0) < 0:
-        raise InputError("--max-tokens, --per-family, --seen and --arc are whole numbers from 0")
+    positive("--sample", sample)
+    if min(max_tokens, per_family, seen) < 0:
+        raise InputError("--max-tokens, --per-family and --seen are whole numbers from 0")
     if report is not None and importlib.util.find_spec("matplotlib") is None:
         raise InputError(
             "a report has a plot, which needs matplotlib: pip install 'autottt[bench]'"
@@ -83,11 +85,11 @@ def bench_model(
     tasks = []
     if one_d_arc is not None:
         tasks += benchmark.first_of_each(benchmark.one_d_arc_tasks(one_d_arc), per_type)
-    tasks += benchmark.unseen_tasks(per_family) + benchmark.seen_tasks(seen)
-    fitting = benchmark.arc_tasks(max_tokens)
-    if arc is not None:
-        fitting = random.Random(numbers[0]).sample(fitting, min(arc, len(fitting)))
-    tasks += fitting
+    unseen, known = benchmark.unseen_tasks(per_family), benchmark.seen_tasks(seen)
+    for suite in (unseen, known, benchmark.arc_tasks(max_tokens)):
+        if sample is not None and sample < len(suite):
+            suite = random.Random(numbers[0]).sample(suite, sample)
+        tasks += suite
     loaded, log = HuggingFaceModel(model), out / LOG
     with Bars(Console(stderr=True)) as bars:
         for seed in numbers:

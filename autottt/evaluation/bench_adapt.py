@@ -116,7 +116,7 @@ def bench_adapt(
         "seed": seed,
         "threads": torch.get_num_threads(),
         "first_seconds": first,
-        "matmul_flops": matmul_rate(),
+        "matmul_flops": matmul_rate(owner.device),
         "ways": {name: _row(rows, owner, fixed.adapter) for name, rows in found.items()},
         "times_faster": {
             f"{name} than {base}": _ratio(found[base], found[name])
@@ -128,12 +128,12 @@ def bench_adapt(
     }
 
 
-def matmul_rate(size: int = 1024, seconds: float = 1.0) -> float:
-    """Floating-point operations a second of square bf16 products on this machine."""
-    a = torch.randn(size, size, dtype=torch.bfloat16)
+def matmul_rate(device: str, size: int = 1024, seconds: float = 1.0) -> float:
+    """Floating-point operations a second of square bf16 products on this device."""
+    a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
     done, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
-        a @ a
+        float((a @ a)[0, 0])  # waits for the device
         done += 1
     return done * 2 * size**3 / (time.perf_counter() - begin)
 
@@ -282,13 +282,17 @@ def _model(name: str) -> HuggingFaceModel:
 
 
 def _forget_peak() -> None:
-    """Begin to measure the process's peak memory anew, where the system can (Linux)."""
+    """Begin to measure peak memory anew: of torch on a GPU, else of the process (on Linux)."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak() -> int:
-    """The most memory the process held since then, in bytes."""
+    """The most memory in use since then, in bytes."""
+    if torch.cuda.is_available():
+        return peak_bytes("cuda")
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
