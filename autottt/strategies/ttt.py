@@ -108,8 +108,10 @@ class TTT:
         settings = self._settings(task, context)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:
             if known is None:
+                started = time.perf_counter()
                 note = self.start.load(task, context, session, self.adapter)
                 (stored,) = self._train([self._places(task, context)], context, session)
+                stored = replace(stored, seconds=time.perf_counter() - started)
             else:
                 stored, note = known, "adapter reused"
                 for place, state in enumerate(known.states):
