@@ -121,7 +121,8 @@ class TTT:
         if known is None:
             self._keep(task, replace(stored, embedding=like), context)
         if not all(answered.candidates):
-            raise StrategyError("after training, no view gave an output in the time there was")
+            before = "" if context.deadline is None else " before the deadline"
+            raise StrategyError(f"after training, no view gave a valid output{before}")
         records = stored.records
         checked = [r.best.exact for r in records if r.best is not None]
         return Attempt(

@@ -15,6 +15,7 @@ from autottt import Solver
 from autottt.adapters.models import session as session_module
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import (
+    BiasSettings,
     Check,
     HeldOut,
     LoraSettings,
@@ -30,6 +31,7 @@ from autottt.strategies import registry
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
 from autottt.strategies.ttt import TTT
+from autottt.strategies.ttt_kv import KVPrefix
 from autottt.types import Answer, Grid, Task
 
 TRAINING = [s.name for s in registry.SHIPPED if s.trains]
@@ -323,3 +325,13 @@ def test_tasks_of_like_length_go_together() -> None:
     assert max(map(len, groups)) == 2
     assert [0] in groups
     assert alike([], 4) == []
+
+
+def test_a_warm_start_takes_only_adapters_of_its_kind(model: HuggingFaceModel) -> None:
+    """A cache that holds the prefix or the vector of a like task does not stop a LoRA."""
+    context = RunContext(model, adapters=AdapterCache())
+    short = TrainSettings(steps=1, stop_loss=0)
+    KVPrefix(training=short).run(filling(1, id="a"), context)
+    TTT("bias", adapter=BiasSettings(), training=short).run(filling(1, id="a"), context)
+    attempt = TTT(start=Nearest(), training=short).run(filling(2, id="b"), context)
+    assert "no earlier adapter is alike" in attempt.stop_reason
