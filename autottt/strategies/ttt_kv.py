@@ -35,7 +35,7 @@ class KVPrefix(TTT):
 
     name: str = "ttt-kv"
     summary: str = "trains the key-value prefix of the demonstrations, weights untouched (CT-KV)"
-    adapter: AdapterSettings = PrefixSettings(())  # the prompts are each task's own
+    adapter: AdapterSettings = field(default_factory=lambda: PrefixSettings(()))  # prompts by task
     training: TrainSettings = field(
         default_factory=lambda: TrainSettings(steps=30, learning_rate=3e-3)
     )
