@@ -17,6 +17,7 @@ from autottt.errors import InputError
 from autottt.types import JSON
 
 GENERATED = "<!-- what follows is written by `autottt bench-model --report` -->"
+WIDE = 4  # strategies that a table on a terminal can hold side by side
 LOG, TABLE = "outcomes.jsonl", "table.json"
 
 
@@ -103,15 +104,18 @@ def bench_model(
     result = benchmark.table(outcomes)
     (out / TABLE).write_text(json.dumps(result, indent=1) + "\n")
     if report is not None:
-        found = standings(outcomes)
         picture = report.with_suffix(".svg")
-        plot(found, picture)
+        plot(standings(outcomes), picture)
         text = report.read_text(encoding="utf-8") if report.exists() else ""
         kept = text.partition(GENERATED)[0]
         image = f"![exact match against seconds]({picture.name})"
-        report.write_text(f"{kept}{GENERATED}\n\n{image}\n\n{markdown(found)}", encoding="utf-8")
+        report.write_text(
+            f"{kept}{GENERATED}\n\n{image}\n\n{markdown(standings(outcomes))}", encoding="utf-8"
+        )
     if as_json:
         typer.echo(json.dumps(result))
+    elif len(names) > WIDE:
+        typer.echo(markdown(standings(outcomes)))
     else:
         Console().print(_shown(result))
 

@@ -108,3 +108,19 @@ def test_a_benchmark_in_two_processes_goes_on_where_it_was(tmp_path: Path) -> No
     log = (out / "outcomes.jsonl").read_bytes()
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert (out / "outcomes.jsonl").read_bytes() == log
+
+
+def test_a_sample_is_reported_below_what_was_written(tmp_path: Path) -> None:
+    """`--sample` draws from every suite; `--report` replaces its own tables and nothing above."""
+    pytest.importorskip("matplotlib", reason="a report needs the extra `bench`")
+    report = tmp_path / "strategies.md"
+    report.write_text("# Mine\n")
+    arguments = ["bench-model", "--out", str(tmp_path), "--max-tokens", "90", "--sample", "2"]
+    arguments += ["--seen", "0", "--strategy", "icl", "--report", str(report)]
+    for _ in range(2):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+    text = report.read_text()
+    assert text.startswith("# Mine\n<!--")
+    assert text.count("### arc-agi-1 (2 tasks)") == text.count("### test-families (2 tasks)") == 1
+    assert (tmp_path / "strategies.svg").read_text().startswith("<?xml")
