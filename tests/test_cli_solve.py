@@ -175,7 +175,7 @@ def test_an_answer_in_context_loads_no_trainer(swap: str) -> None:
         "import sys\n"
         "from autottt.cli import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print([m for m in ('peft', 'sklearn', 'scipy', 'accelerate') if m in sys.modules])"
+        "print([m for m in ('peft', 'sklearn', 'skops') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "solve", swap, "--strategy", "icl-vote"],

@@ -236,6 +236,7 @@ def test_tasks_trained_together_learn_what_they_learn_alone(tiny_model: HuggingF
     assert both[1].log_probabilities == pytest.approx(together[0], rel=3e-2, abs=3e-2)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the compiler's own imports
 def test_compiled_steps_learn_the_same(tiny_model_folder: Path) -> None:
     """Losses are those of plain steps up to rounding, at any length, and all is restored."""
     plain = HuggingFaceModel(str(tiny_model_folder))
