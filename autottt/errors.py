@@ -7,7 +7,8 @@ AutotttError                  base: the message gives the value and the remedy
 │   └── ContextLengthError    a prompt longer than the model's context
 ├── GateError                 a gate file that is missing, damaged or made for another model
 ├── StrategyError             a strategy cannot run on this task, or failed
-│   └── DivergenceError       the training loss is not finite
+│   ├── DivergenceError       the training loss is not finite
+│   └── AbandonedError        what its training showed was not worth going on
 └── RestorationError          the base model is not what it was (it has been reloaded)
 """
 
@@ -52,6 +53,14 @@ class StrategyError(AutotttError):
 
 class DivergenceError(StrategyError):
     """The training loss stopped being a finite number."""
+
+
+class AbandonedError(StrategyError):
+    """A training was ended early, because more of it would not have paid."""
+
+    def __init__(self, reason: str, evidence: dict[str, float]) -> None:
+        super().__init__(reason)
+        self.evidence = evidence
 
 
 class RestorationError(AutotttError):

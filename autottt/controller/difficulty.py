@@ -2,19 +2,22 @@
 
 Heads, all calibrated over task families that were left out:
 
-    icl_right   P(icl-vote is right              | probe)
-    X_fixes     P(X is right | icl-vote is wrong, probe)              for every training arm X
-    X_right     P(X is right                     | probe and X's own evidence), after the attempt
+    icl_right   P(icl-vote is right               | probe)
+    X_fixes     P(X is right | all tried are wrong, probe, what was tried)   for a training arm X
+    X_early     the same, a few steps into X      | and what these steps show
+    X_right     P(X is right                      | probe and X's own evidence), after the attempt
 
-The evidence of an attempt enters `X_right` under names that start with `after_`. The gate also
-holds the cost model and the fingerprint of the model that it was fitted for, and refuses others.
-How to choose by these numbers is `policy`'s business.
+The evidence of an attempt enters `X_right` under names that start with `after_`; that of an arm Y
+tried before enters `X_fixes` and `X_early` under names that start with `Y:`. The gate also holds
+the cost model and the fingerprint of the model that it was fitted for, and refuses others. How to
+choose by these numbers is `policy`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from autottt.controller.cost import CostModel, fit_cost
@@ -26,6 +29,8 @@ from autottt.types import JSON
 
 ICL_RIGHT = "icl_right"
 AFTER = "after_"
+EARLY = ("early_", "start_")  # of what the first steps of a training show
+EARLY_SECONDS = "early_seconds"  # how long they took
 
 # What the gate reads. With a hundred tasks to fit on, these few predict families left out better
 # than all that the probe measures (grouped cross-validation on calibration tasks).
@@ -41,12 +46,27 @@ READ = (
     "after_sequence_logp",
     "after_agrees_with_icl",
     "after_last_loss",
+    "after_held_out_loss",
+    "after_held_out_exact",
+    "early_loss",
+    "early_drop",
+    "start_held_out_loss",
+    "start_held_out_exact",
+    "early_held_out_loss",
+    "early_held_out_exact",
 )
+TRIED = ("vote_share", "agrees_with_icl", "last_loss", "held_out_exact")  # of an arm tried before
+MOST_TRIED = 2  # other arms that are taken as tried in a row to fit on, at most
 
 
 def fix_head(arm: str) -> str:
     """The head for whether `arm` is right where icl-vote is wrong."""
     return f"{arm}_fixes"
+
+
+def early_head(arm: str) -> str:
+    """The head for whether `arm`, a few steps into its training, will be right."""
+    return f"{arm}_early"
 
 
 def right_head(arm: str) -> str:
@@ -57,6 +77,28 @@ def right_head(arm: str) -> str:
 def after(features: Mapping[str, float], evidence: Mapping[str, float]) -> dict[str, float]:
     """The probe's features joined with the evidence of an attempt, as `X_right` wants them."""
     return {**features, **{AFTER + name: value for name, value in evidence.items()}}
+
+
+def early(evidence: Mapping[str, float]) -> dict[str, float]:
+    """The part of an attempt's evidence that its first steps showed."""
+    return {name: value for name, value in evidence.items() if name.startswith(EARLY)}
+
+
+def before(
+    features: Mapping[str, float],
+    tried: Mapping[str, Mapping[str, float]],
+    arms: Sequence[str],
+) -> dict[str, float]:
+    """The probe's features joined with what arms tried in vain have shown, as `X_fixes` wants.
+
+    `Y:tried` is 0 or 1 for each of `arms`, those that might have been tried before.
+    """
+    known = dict(features)
+    for arm in arms:
+        known[f"{arm}:tried"] = float(arm in tried)
+        evidence = tried.get(arm, {})
+        known |= {f"{arm}:{name}": evidence[name] for name in TRIED if name in evidence}
+    return known
 
 
 @dataclass(frozen=True)
@@ -83,10 +125,16 @@ class Gate:
         """In [0, 1]; missing features count as their mean. Raises `GateError` for no such head."""
         return self._head(head).probability(features)
 
-    def gain(self, arm: str, features: Mapping[str, float]) -> float:
-        """P(`arm` is right and icl-vote wrong), as P(vote wrong) P(`arm` right | vote wrong)."""
-        wrong = 1.0 - self.probability(ICL_RIGHT, features)
-        return wrong * self.probability(fix_head(arm), features)
+    def mends(
+        self,
+        arm: str,
+        features: Mapping[str, float],
+        tried: Mapping[str, Mapping[str, float]],
+        early: Mapping[str, float] | None = None,
+    ) -> float:
+        """P(`arm` is right | the arms tried are wrong), with `early` after its first steps."""
+        head = fix_head(arm) if early is None else early_head(arm)
+        return self.probability(head, {**before(features, tried, self.arms), **(early or {})})
 
     def pulls(self, head: str, features: Mapping[str, float], n: int = 4) -> tuple[Pull, ...]:
         """The strongest `(name, value, pull on the log-odds)`, see `Head.pulls`."""
@@ -168,7 +216,10 @@ def fit_gate(
         arms = sorted({arm for outcome in usable for arm in outcome.arms} - ICL_ARMS)
     heads = {ICL_RIGHT: _fit_icl(usable, read, seed)}
     for arm in arms:
-        heads[fix_head(arm)] = _fit_fixes(usable, arm, read, seed)
+        others = [other for other in arms if other != arm]
+        heads[fix_head(arm)] = _fit_fixes(usable, arm, others, read, seed, looked=False)
+        if any(arm in o.arms and early(o.arms[arm].evidence) for o in usable):
+            heads[early_head(arm)] = _fit_fixes(usable, arm, others, read, seed, looked=True)
         heads[right_head(arm)] = _fit_right(usable, arm, read, seed)
     return Gate(model=models[0], heads=heads, cost=fit_cost(usable), seed=seed)
 
@@ -183,16 +234,35 @@ def _fit_icl(outcomes: Sequence[Outcome], read: Sequence[str] | None, seed: int)
 
 
 def _fit_fixes(
-    outcomes: Sequence[Outcome], arm: str, read: Sequence[str] | None, seed: int
+    outcomes: Sequence[Outcome],
+    arm: str,
+    others: Sequence[str],
+    read: Sequence[str] | None,
+    seed: int,
+    *,
+    looked: bool,
 ) -> Head:
-    """On tasks that the vote has wrong. A failed attempt counts as one that is not right."""
-    ran = [o for o in outcomes if arm in o.arms and not o.arms[ICL_VOTE].right]
-    return _fit_head(
-        [_select(o.features, read) for o in ran],
-        [_succeeded(o, arm) for o in ran],
-        [o.group for o in ran],
-        seed=seed,
-    )
+    """On states in which all that was tried is wrong. A failed attempt is not right either.
+
+    A task gives a state for the vote alone, and one for every few other arms that are wrong too.
+    """
+    rows, labels, groups = [], [], []
+    for outcome in outcomes:
+        if arm not in outcome.arms or outcome.arms[ICL_VOTE].right:
+            continue
+        shown = early(outcome.arms[arm].evidence) if looked else {}
+        if looked and not shown:
+            continue
+        ran = {name: outcome.arms[name] for name in others if name in outcome.arms}
+        wrong = [name for name, other in ran.items() if not other.right and other.error is None]
+        for count in range(MOST_TRIED + 1):
+            for some in combinations(wrong, count):
+                tried = {name: ran[name].evidence for name in some}
+                rows.append({**_select(outcome.features, read), **_select(shown, read)})
+                rows[-1] |= before({}, tried, others)
+                labels.append(_succeeded(outcome, arm))
+                groups.append(outcome.group)
+    return _fit_head(rows, labels, groups, seed=seed)
 
 
 def _fit_right(

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -18,10 +21,10 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from autottt.controller.outcomes import ICL_VOTE
-from autottt.controller.policy import best_in_hand, decide
+from autottt.controller.policy import best_in_hand, decide, verdict
 from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import SolveContext, SolveState
-from autottt.errors import RestorationError, StrategyError
+from autottt.errors import AbandonedError, RestorationError, StrategyError
 from autottt.serialise import from_json, to_json
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
@@ -148,12 +151,17 @@ def _adapt(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
 
 def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) -> Attempt:
     strategy = context.strategies[name]
+    judge = partial(_verdict, state, context, name) if state["forced"] is None else None
+    given = replace(_run_context(state, context), judge=judge)
     begin = time.perf_counter()
     try:
-        reason = strategy.unavailable(task, _run_context(state, context))
+        reason = strategy.unavailable(task, given)
         if reason is not None:
             raise StrategyError(f"{name} cannot run on this task: {reason}")
-        attempt = strategy.run(task, _run_context(state, context))
+        attempt = strategy.run(task, given)
+    except AbandonedError as error:
+        seconds, shown = time.perf_counter() - begin, error.evidence
+        return Attempt(name, (), seconds, 0, 0, None, "abandoned", shown, str(error))
     except (StrategyError, RestorationError) as error:
         if state["forced"] is not None:
             raise
@@ -162,6 +170,14 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     if state["attempts"]:
         attempt.evidence.update(agreement(attempt, from_json(Attempt, state["attempts"][0])))
     return attempt
+
+
+def _verdict(
+    state: SolveState, context: SolveContext, arm: str, early: Mapping[str, float]
+) -> str | None:
+    return verdict(
+        context.policy, context.gate, state["features"], tried=_tried(state), arm=arm, early=early
+    )
 
 
 def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:

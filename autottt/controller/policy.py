@@ -1,9 +1,10 @@
 """Which arm comes next: answer with the best attempt in hand, or run one more.
 
 With a gate the choice maximises the expected utility `gain - price * seconds`, where answering now
-has a gain and a cost of zero. The gain of an arm not yet tried is the gate's estimate from the
-probe, P(arm right and icl-vote wrong), and never more than the chance that the answer in hand is
-wrong. An arm that would not end before the deadline is left out.
+has a gain and a cost of zero. The gain of an arm not yet tried is the chance that the answer in
+hand is wrong times the gate's estimate that the arm is then right, which knows the probe and what
+the arms tried so far have shown. An arm that would not end before the deadline is left out. A few
+steps into a training `verdict` asks again, with what they showed, for the seconds that are left.
 
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
 the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
@@ -18,7 +19,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autottt.controller.cost import CostModel
-from autottt.controller.difficulty import Gate, after, fix_head, right_head
+from autottt.controller.difficulty import (
+    EARLY_SECONDS,
+    Gate,
+    after,
+    before,
+    early_head,
+    fix_head,
+    right_head,
+)
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.errors import InputError
 from autottt.types import Decision
@@ -95,7 +104,7 @@ def decide(
         if fix_head(arm) not in gate.heads or arm not in cost.arms:
             left_out[arm] = "the gate was fitted without it"
             continue
-        gains[arm] = min(gate.gain(arm, features), 1.0 - probability)
+        gains[arm] = (1.0 - probability) * gate.mends(arm, features, tried)
         costs[arm] = cost.predict(arm, features)
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
@@ -113,6 +122,33 @@ def decide(
     )
 
 
+def verdict(
+    policy: Policy,
+    gate: Gate | None,
+    features: Mapping[str, float],
+    *,
+    tried: Evidence,
+    arm: str,
+    early: Mapping[str, float],
+) -> str | None:
+    """Why the training of `arm` should end after its first steps, or None to go on.
+
+    `early` is what they have shown (`difficulty.early`); the seconds that they took count no more.
+    """
+    if gate is None or early_head(arm) not in gate.heads or arm not in gate.cost.arms:
+        return None
+    in_hand, probability = best_in_hand(gate, features, tried)
+    gain = (1.0 - probability) * gate.mends(arm, features, tried, early)
+    spent = early.get(EARLY_SECONDS, 0.0)
+    left = max(0.0, gate.cost.predict(arm, features) - spent)
+    if gain >= policy.price * left:
+        return None
+    return (
+        f"abandoned after {spent:.1f} s: going on would gain {gain:.1%} "
+        f"over {in_hand} for {left:.1f} s more, at a price of {policy.price:g} per second"
+    )
+
+
 def _top_features(
     gate: Gate, features: Mapping[str, float], tried: Evidence, chosen: str, in_hand: str
 ) -> tuple[tuple[str, float, float], ...]:
@@ -121,9 +157,10 @@ def _top_features(
     Where the chance that the arm mends is the same for every task, the doubt in the answer in hand
     is all that its gain rests on.
     """
-    pulls = gate.pulls(fix_head(chosen), features) if chosen != in_hand else ()
-    if pulls:
-        return pulls
+    if chosen != in_hand:
+        pulls = gate.pulls(fix_head(chosen), before(features, tried, gate.arms))
+        if pulls:
+            return pulls
     known = features if in_hand == ICL_VOTE else after(features, tried[in_hand])
     return gate.pulls(right_head(in_hand), known)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autottt.controller.difficulty import Gate
-from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, ArmOutcome, Outcome
-from autottt.controller.policy import Policy, best_in_hand, decide
+from autottt.controller.difficulty import EARLY_SECONDS, Gate, early
+from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
+from autottt.controller.policy import Policy, decide, verdict
 from autottt.errors import InputError
 
 AUTO = "auto"
@@ -54,7 +54,7 @@ def replay(outcomes: Sequence[Outcome], gate: Gate | None, policy: Policy) -> li
         _row(arm, [(o.arms[arm].right, _cost(o, [arm]), [arm]) for o in outcomes]) for arm in arms
     ]
     rows.append(_row(ORACLE, [_oracle(o) for o in outcomes]))
-    rows.append(_row(AUTO, [_auto(o, gate, policy) for o in outcomes]))
+    rows.append(_row(AUTO, [play(o, gate, policy) for o in outcomes]))
     return rows
 
 
@@ -93,19 +93,30 @@ def _oracle(outcome: Outcome) -> Result:
     return outcome.arms[arm].right, _cost(outcome, [arm]), [arm]
 
 
-def _auto(outcome: Outcome, gate: Gate | None, policy: Policy) -> Result:
+def play(outcome: Outcome, gate: Gate | None, policy: Policy) -> Result:
+    """What the controller does on a task: as the state machine would, from what was logged.
+
+    An attempt that it ends early costs the seconds until then. A deadline is not replayed.
+    """
     training = [arm for arm in outcome.arms if arm not in ICL_ARMS]
-    run = [ICL_VOTE]
+    run, seconds = [ICL_VOTE], outcome.arms[ICL_VOTE].seconds
     failed: dict[str, str] = {}
     while True:
         tried = {arm: outcome.arms[arm].evidence for arm in run if arm not in failed}
         decision = decide(
             policy, gate, outcome.features, tried=tried, arms=training, unavailable=failed
         )
-        if decision.chosen in run:
-            best, _ = best_in_hand(gate, outcome.features, tried)
-            return outcome.arms[best].right, _cost(outcome, run), run
-        run.append(decision.chosen)
-        done: ArmOutcome = outcome.arms[decision.chosen]
-        if done.error is not None:
-            failed[decision.chosen] = done.error
+        arm = decision.chosen
+        if arm in run:
+            return outcome.arms[arm].right, seconds, run
+        run.append(arm)
+        done = outcome.arms[arm]
+        ended = None
+        if done.error is None and EARLY_SECONDS in done.evidence:
+            ended = verdict(
+                policy, gate, outcome.features, tried=tried, arm=arm, early=early(done.evidence)
+            )
+        seconds += done.seconds if ended is None else done.evidence[EARLY_SECONDS]
+        why = done.error or ended
+        if why is not None:
+            failed[arm] = why

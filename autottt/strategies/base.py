@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autottt.adapters.models.base import LanguageModel
 
 Progress = Callable[[str, int, int], None]  # (what, done, total)
+Judge = Callable[[Mapping[str, float]], str | None]  # evidence so far -> why to stop, if so
 
 
 def no_progress(what: str, done: int, total: int) -> None:
@@ -26,7 +27,8 @@ class RunContext:
 
     `deadline` is a reading of `time.monotonic()` past which no further step starts, or None.
     `adapters` are those trained before, to be reused; None trains anew each time. `related` are
-    tasks that may share a rule with this one; only their demonstrations are used.
+    tasks that may share a rule with this one; only their demonstrations are used. `judge` is asked
+    once, a few steps into a training; its reason ends the attempt with an `AbandonedError`.
     """
 
     model: LanguageModel
@@ -35,6 +37,7 @@ class RunContext:
     progress: Progress = no_progress
     adapters: AdapterCache | None = None
     related: tuple[Task, ...] = ()
+    judge: Judge | None = None
 
     def seconds_left(self) -> float | None:
         """Until the deadline, never below zero; None where there is none."""

@@ -5,7 +5,8 @@ what training starts from, whether demonstrations are held out, and how the answ
 Training ends at the last step, when the running loss is low, or at the deadline; what is left of
 that serves the answer. With `watch`, each demonstration in turn is no target for a few steps and is
 then asked for, given the others: training also stops once nearly all were exact, or when hardly
-any was after a few checks, and the best step is kept, none at all being a candidate.
+any was after a few checks, and the best step is kept, none at all being a candidate. After the
+first `check_every` steps the controller may look, and end the attempt.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from autottt.adapters.models.base import (
     AdapterSettings,
     Batches,
     HeldOut,
+    Look,
     LoraSettings,
     Session,
     TokenSequence,
@@ -29,9 +31,9 @@ from autottt.adapters.models.base import (
     TrainSettings,
 )
 from autottt.adapters.models.memory import is_out_of_memory
-from autottt.errors import StrategyError
+from autottt.errors import AbandonedError, StrategyError
 from autottt.strategies.answering import Answering, Member, Vote
-from autottt.strategies.base import RunContext
+from autottt.strategies.base import Judge, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.start import Fresh, Start, demonstrations_key, embedding
@@ -106,11 +108,14 @@ class TTT:
         known = None if context.adapters is None else context.adapters.get(self._key(task, context))
         like = () if context.adapters is None else tuple(embedding(task, context.model))
         settings = self._settings(task, context)
+        look = _Look(begin, context.judge)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:
             if known is None:
                 started = time.perf_counter()
                 note = self.start.load(task, context, session, self.adapter)
-                (stored,) = self._train([self._places(task, context)], context, session)
+                (stored,) = self._train([self._places(task, context)], context, session, look)
+                if look.reason is not None:
+                    raise AbandonedError(look.reason, look.evidence)
                 stored = replace(stored, seconds=time.perf_counter() - started)
             else:
                 stored, note = known, "adapter reused"
@@ -133,13 +138,23 @@ class TTT:
             steps=max(r.steps for r in records),
             held_out=sum(checked) / len(checked) if checked else None,
             stop_reason="; ".join(filter(None, [_reasons(records), note])),
-            evidence={**answered.evidence, **_losses(records), "training_seconds": stored.seconds},
+            evidence={
+                **answered.evidence,
+                **_losses(records),
+                **_early(records, self.training.check_every),
+                **look.seconds,
+                "training_seconds": stored.seconds,
+            },
             memory=context.model.peak_bytes(),
             reused=known is not None,
         )
 
     def _train(
-        self, tasks: Sequence[Sequence[Task]], context: RunContext, session: Session
+        self,
+        tasks: Sequence[Sequence[Task]],
+        context: RunContext,
+        session: Session,
+        look: Look | None = None,
     ) -> list[StoredAdapter]:
         """Train every task's places; returns what each has learnt."""
         begin = time.perf_counter()
@@ -152,6 +167,7 @@ class TTT:
             on_step=lambda step, loss: context.progress(
                 f"training, loss {loss:.3f}", step, self.training.steps
             ),
+            look=look,
         )
         if any(record.steps == 0 and record.stop_reason == "deadline" for record in records):
             raise StrategyError("the deadline left no time for a training step")
@@ -222,6 +238,23 @@ class TTT:
         )
 
 
+class _Look:
+    """A look at a training after its first steps, and what the judge makes of it."""
+
+    def __init__(self, begin: float, judge: Judge | None) -> None:
+        self._begin, self._judge = begin, judge
+        self.evidence: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}  # until the look, once there was one
+        self.reason: str | None = None
+
+    def __call__(self, records: Sequence[TrainRecord]) -> str | None:
+        self.seconds = {"early_seconds": time.perf_counter() - self._begin}
+        self.evidence = {**_early(records, len(records[0].losses)), **self.seconds}
+        if self._judge is not None:
+            self.reason = self._judge(self.evidence)
+        return self.reason
+
+
 def _member(session: Session, place: int) -> Member:
     def switch() -> None:
         session.select([place])
@@ -258,4 +291,30 @@ def _losses(records: Sequence[TrainRecord]) -> dict[str, float]:
     if best:
         found["held_out_loss"] = sum(check.loss for check in best) / len(best)
         found["held_out_exact"] = sum(check.exact for check in best) / len(best)
+    return found
+
+
+def _early(records: Sequence[TrainRecord], steps: int) -> dict[str, float]:
+    """What `steps` first steps show, as means over the adapters; empty where there were fewer.
+
+    `early_loss` is the training loss (nats a token) of the last of them and `early_drop` how much
+    it fell; `start_...` and `early_held_out_loss` and `..._exact` are the held-out scores before
+    the first step and at the first check, where there are any.
+    """
+
+    def mean(values: Sequence[float]) -> float:
+        return sum(values) / len(values)
+
+    if any(len(record.losses) < steps for record in records):
+        return {}
+    found = {
+        "early_loss": mean([record.losses[steps - 1] for record in records]),
+        "early_drop": mean([record.losses[0] - record.losses[steps - 1] for record in records]),
+    }
+    if all(len(record.checks) > 1 for record in records):
+        for name, place in (("start", 0), ("early", 1)):
+            found[f"{name}_held_out_loss"] = mean([record.checks[place].loss for record in records])
+            found[f"{name}_held_out_exact"] = mean(
+                [record.checks[place].exact for record in records]
+            )
     return found

@@ -7,6 +7,7 @@ import pickle
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autottt.controller.difficulty import Gate, after, fit_gate, load_gate
@@ -50,7 +51,7 @@ def test_probabilities_follow_the_task(gate: Gate) -> None:
     easy = {"consensus": 2.0, "regular": 0.0, "loo_accuracy": 1.0}
     hard = {"consensus": -2.0, "regular": 2.0, "loo_accuracy": 0.0}
     assert gate.probability("icl_right", easy) > 0.9 > 0.1 > gate.probability("icl_right", hard)
-    assert gate.gain("ttt", hard) > gate.gain("ttt", easy) + 0.4
+    assert gate.mends("ttt", hard, {}) > gate.mends("ttt", hard | {"regular": -1.0}, {}) + 0.4
     good, bad = ({"held_out": 1.0}, {"held_out": 0.0})
     assert gate.probability("ttt_right", after(hard, good)) > 0.8
     assert gate.probability("ttt_right", after(easy, bad)) < 0.5
@@ -72,8 +73,29 @@ def test_failed_attempts_gain_nothing() -> None:
     ]
     gate = fit_gate(broken)
     assert gate.report["ttt_fixes"]["kind"] == "constant"
-    assert gate.gain("ttt", {"consensus": -3.0}) < 0.1
+    assert gate.mends("ttt", {"consensus": -3.0}, {}) < 0.1
     assert gate.report["ttt_right"]["n"] == 0
+
+
+def test_what_was_tried_in_vain_and_what_first_steps_show_tells_more() -> None:
+    """Where two arms fail together the second is worth less after the first; early signs count."""
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for outcome in make_outcomes(400):
+        ttt = outcome.arms["ttt"]
+        alike = rng.random() < 0.9
+        sign = {"early_loss": float(rng.normal() - 2 * ttt.right), "early_seconds": 1.0}
+        other = replace(ttt, right=ttt.right if alike else not ttt.right, evidence={})
+        arms = outcome.arms | {"ttt": replace(ttt, evidence=sign), "other": other}
+        outcomes.append(replace(outcome, arms=arms))
+    gate = fit_gate(outcomes)
+    assert "other_early" not in gate.heads
+    task = {"regular": 0.5}
+    alone, later = gate.mends("ttt", task, {}), gate.mends("ttt", task, {"other": {}})
+    assert alone > later + 0.1
+    low, high = ({"early_loss": x} for x in (-3.0, 1.0))
+    assert gate.mends("ttt", task, {}, low) > gate.mends("ttt", task, {}, high) + 0.2
+    assert gate.report["ttt_early"]["auroc"] > gate.report["ttt_fixes"]["auroc"]
 
 
 def test_a_log_that_cannot_be_used_is_refused() -> None:

@@ -13,7 +13,10 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from autottt.adapters.models.base import TrainSettings
 from autottt.adapters.models.fake import FakeModel
+from autottt.controller.cost import ArmCost, CostModel
+from autottt.controller.difficulty import Gate
 from autottt.controller.graph import build_graph
+from autottt.controller.heads import Head
 from autottt.controller.policy import Policy
 from autottt.controller.state import SolveContext, first_state
 from autottt.errors import ContextLengthError, StrategyError
@@ -44,7 +47,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 def context(model: FakeModel, **changes: Any) -> SolveContext:
     """A context without a gate: the default policy decides."""
-    return SolveContext(model, STRATEGIES, Policy(), **changes)
+    return SolveContext(model, **{"strategies": STRATEGIES, "policy": Policy(), **changes})
 
 
 def solve(model: FakeModel, *, forced: str | None = None, **changes: Any) -> Answer:
@@ -90,6 +93,21 @@ def test_a_failed_attempt_is_recorded_and_icl_answers() -> None:
     assert answer.strategy == "icl-vote"
     assert answer.attempts[1].error == "injected at step 1"
     assert "injected" in answer.decisions[-1].reason
+    assert model.verify()
+
+
+def test_an_attempt_that_promises_nothing_is_abandoned_and_told() -> None:
+    """The gate looks at the first steps of a training; its reason is in the trace."""
+    heads = {"icl_right": Head(0.1), "ttt_fixes": Head(0.9), "ttt_right": Head(0.9)}
+    gate = Gate("m", heads | {"ttt_early": Head(0.0)}, CostModel({"ttt": ArmCost(60.0, 0.0, 0.0)}))
+    long = {**STRATEGIES, "ttt": TTT(training=TrainSettings(steps=20))}
+    model = FakeModel(before=wrong, after=mirror)
+    answer = solve(model, gate=gate, strategies=long)
+    assert answer.strategy == "icl-vote"
+    assert answer.attempts[1].stop_reason == "abandoned"
+    assert "early_loss" in answer.attempts[1].evidence
+    assert "going on would gain 0.0%" in (answer.attempts[1].error or "")
+    assert "abandoned" in answer.decisions[-1].reason
     assert model.verify()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from autottt.controller.cost import ArmCost, CostModel
 from autottt.controller.difficulty import Gate
 from autottt.controller.heads import Head
-from autottt.controller.policy import PRICE, Policy, best_in_hand, decide
+from autottt.controller.policy import PRICE, Policy, best_in_hand, decide, verdict
 from autottt.errors import InputError
 from autottt.types import Decision
 
@@ -137,7 +137,7 @@ def test_nothing_gains_more_than_the_chance_of_being_wrong() -> None:
     gate = constant_gate(0.2, {"a": (0.5, 0.99, 1.0), "b": (0.5, 0.9, 10.0)})
     assert choose(gate).chosen == "a"
     later = choose(gate, tried={"a": {}})
-    assert later.gains["b"] == pytest.approx(0.01)
+    assert later.gains["b"] == pytest.approx(0.01 * 0.5 / 0.8)
     assert later.chosen == "a"
 
 
@@ -146,6 +146,32 @@ def test_escalation_goes_on_while_it_pays() -> None:
     gate = constant_gate(0.2, {"a": (0.5, 0.3, 1.0), "b": (0.4, 0.9, 10.0)})
     assert choose(gate, tried={"a": {}}).chosen == "b"
     assert choose(gate, tried={"a": {}, "b": {}}).chosen == "b"
+
+
+@given(CHANCE, CHANCE, CHANCE, SECONDS, st.floats(0, 1e4), st.floats(0, 1))
+def test_a_training_goes_on_while_what_is_left_of_it_pays(
+    icl: float, fixes: float, sign: float, seconds: float, spent: float, price: float
+) -> None:
+    """What the first steps show decides, against the seconds that are left; spent ones are gone."""
+    gate = constant_gate(icl, {"a": (0.5, 0.5, seconds)})
+    gate = replace(gate, heads=gate.heads | {"a_early": Head(sign), "a_fixes": Head(fixes)})
+    reason = verdict(
+        Policy(price),
+        gate,
+        {},
+        tried={},
+        arm="a",
+        early={"early_loss": 1.0, "early_seconds": spent},
+    )
+    pays = (1 - icl) * sign >= price * max(0.0, seconds - spent)
+    assert (reason is None) == pays
+    assert reason is None or f"abandoned after {spent:.1f} s" in reason
+
+
+def test_an_arm_without_early_signs_is_never_abandoned() -> None:
+    """A gate that has not learnt from first steps lets a training end; so does no gate."""
+    for gate in (constant_gate(0.9, {"a": (0.0, 0.0, 100.0)}), None):
+        assert verdict(Policy(1.0), gate, {}, tried={}, arm="a", early={}) is None
 
 
 def test_an_arm_that_the_gate_does_not_know_is_left_out() -> None:

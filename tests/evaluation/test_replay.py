@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from autottt.controller.cost import ArmCost, CostModel
+from autottt.controller.difficulty import Gate
+from autottt.controller.heads import Head
 from autottt.controller.outcomes import ArmOutcome, Outcome
 from autottt.controller.policy import Policy
 from autottt.errors import InputError
@@ -34,6 +39,19 @@ def test_rows_count_what_the_arms_did() -> None:
     assert (rows["auto"].right, rows["auto"].trained) == (3, 2)
     assert rows["auto"].seconds == pytest.approx((1 + 1 + 10 + 10) / 4)
     assert rows["oracle"].seconds == pytest.approx((1 + 1 + 9 + 1) / 4)
+
+
+def test_a_training_ended_early_costs_the_seconds_until_then() -> None:
+    """The controller looks at the first steps; where they promise nothing, the vote answers."""
+    looked = {"early_loss": 2.0, "early_seconds": 1.5}
+    log = [replace(o, arms=o.arms | {"ttt": replace(o.arms["ttt"], evidence=looked)}) for o in LOG]
+    heads = {"icl_right": Head(0.1), "ttt_fixes": Head(0.9), "ttt_right": Head(0.9)}
+    cost = CostModel({"ttt": ArmCost(9.0, 0.0, 0.0)})
+    for sign, right, seconds in ((0.0, 2, (2.5 * 3 + 10) / 4), (1.0, 2, 10.0)):
+        gate = Gate("m", heads | {"ttt_early": Head(sign)}, cost)
+        auto = next(row for row in replay(log, gate, Policy()) if row.policy == "auto")
+        assert auto.right == right
+        assert auto.seconds == pytest.approx(seconds)
 
 
 def test_the_two_by_two_table_names_the_tasks() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import StrategyError
+from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
 from autottt.strategies import registry
 from autottt.strategies.base import RunContext
@@ -93,8 +93,10 @@ def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> 
     assert (first.reused, fresh.reused, again.reused) == (False, False, True)
     assert again.candidates == fresh.candidates
     assert "adapter reused" in again.stop_reason
-    seconds = "training_seconds"
-    assert {**again.evidence, seconds: 0} == {**fresh.evidence, seconds: 0}
+    known = {k: v for k, v in fresh.evidence.items() if not k.endswith("_seconds")}
+    assert {k: v for k, v in again.evidence.items() if not k.endswith("_seconds")} == known
+    assert ("early_loss" in known) == (fresh.steps == 4)
+    assert "early_seconds" not in again.evidence
 
 
 def test_an_adapter_cut_short_by_a_deadline_is_not_kept(model: HuggingFaceModel) -> None:
@@ -158,6 +160,29 @@ def test_watching_says_why_it_stopped(model: HuggingFaceModel) -> None:
     assert attempt.held_out is not None
     assert 0 <= attempt.held_out <= 1
     assert "held_out_loss" in attempt.evidence
+
+
+def test_a_judge_sees_the_first_steps_and_may_end_the_attempt(model: HuggingFaceModel) -> None:
+    """It is asked once, with what the whole attempt also reports; its reason is the error."""
+    heard: list[dict[str, float]] = []
+
+    def listen(evidence: Mapping[str, float]) -> None:
+        heard.append(dict(evidence))
+
+    before, cache = Snapshot.take(model.module), AdapterCache()
+    watching = registry.get("ttt-watch")
+    assert isinstance(watching, TTT)
+    watching = replace(watching, training=TrainSettings(steps=8, enough=1.1, hopeless=-1))
+    whole = watching.run(filling(), RunContext(model, judge=listen))
+    assert len(heard) == 1
+    assert heard[0].items() <= whole.evidence.items()
+    assert {"early_loss", "early_drop", "start_held_out_exact", "early_seconds"} <= set(heard[0])
+    context = RunContext(model, judge=lambda evidence: "enough seen", adapters=cache)
+    with pytest.raises(AbandonedError, match="enough seen") as caught:
+        watching.run(filling(), context)
+    assert caught.value.evidence["early_loss"] == heard[0]["early_loss"]
+    assert len(cache) == 0
+    assert before.differences(model.module) == []
 
 
 def test_a_watched_demonstration_is_never_a_target(model: HuggingFaceModel) -> None:

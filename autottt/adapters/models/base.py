@@ -140,6 +140,7 @@ class TrainRecord:
 
 
 Batches = Callable[[int], Sequence[TokenSequence]]  # a step's training sequences
+Look = Callable[[Sequence[TrainRecord]], str | None]  # a training so far -> why to end it, if so
 
 
 class Session(Protocol):
@@ -157,11 +158,13 @@ class Session(Protocol):
         held_out: Sequence[HeldOut] | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float], None] | None = None,
+        look: Look | None = None,
     ) -> list[TrainRecord]:
         """Train the adapter of every place on its own batches; each stops on its own.
 
         `batches[k](s)` are the sequences of place k at step s. With `held_out` the best step of
-        each place is kept. Raises `DivergenceError` on a loss that is not finite.
+        each place is kept. `look` is asked once, after `check_every` steps; its reason ends the
+        training of every place. Raises `DivergenceError` on a loss that is not finite.
         """
 
     def select(self, places: Sequence[int] | None) -> None:

@@ -18,6 +18,7 @@ from autottt.adapters.models.base import (
     Batches,
     Completion,
     HeldOut,
+    Look,
     Score,
     TokenSequence,
     TrainRecord,
@@ -123,8 +124,9 @@ class FakeModel:
         held_out: Sequence[HeldOut] | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float], None] | None = None,
+        look: Look | None = None,
     ) -> list[TrainRecord]:
-        tokens = 0
+        tokens, reason = 0, None
         for step in range(settings.steps):
             if step == self.fail_at:
                 raise self.failure(f"injected at step {step}")
@@ -133,8 +135,11 @@ class FakeModel:
             self.trained += 1
             if on_step is not None:
                 on_step(step + 1, 1.0 / (step + 1))
-        losses = (1.0,) * settings.steps
-        record = TrainRecord(settings.steps, tokens, losses, "all steps")
+            if look is not None and step + 1 == settings.check_every:
+                reason = look([TrainRecord(step + 1, tokens, (1.0,) * (step + 1), "")])
+                if reason is not None:
+                    break
+        record = TrainRecord(step + 1, tokens, (1.0,) * (step + 1), reason or "all steps")
         return [record] * len(batches)
 
     def select(self, places: Sequence[int] | None) -> None:

@@ -24,6 +24,7 @@ from autottt.adapters.models.base import (
     Batches,
     Check,
     HeldOut,
+    Look,
     LoraSettings,
     PrefixSettings,
     TokenSequence,
@@ -180,6 +181,7 @@ class AdapterSession:
         held_out: Sequence[HeldOut] | None = None,
         deadline: float | None = None,
         on_step: Callable[[int, float], None] | None = None,
+        look: Look | None = None,
     ) -> list[TrainRecord]:
         """See `base.Session.train`. `on_step` hears the mean loss of the places still running."""
         parameters = list(self._parameters.values())
@@ -211,6 +213,10 @@ class AdapterSession:
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
                 if (step + 1) % settings.check_every == 0:
                     self._check(running, parameters, settings)
+                if look is not None and step + 1 == settings.check_every:
+                    reason = look([run.record() for run in runs])
+                    if reason is not None:
+                        self._stop([run for run in runs if run.reason is None], reason, parameters)
             self._stop([run for run in runs if run.reason is None], "all steps", parameters)
         finally:
             self.select(None)
