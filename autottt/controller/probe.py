@@ -5,6 +5,7 @@ What it costs is a vote (which is also the ICL answer) and one scoring batch. It
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from autottt.adapters.models.base import LanguageModel
@@ -15,6 +16,7 @@ from autottt.strategies.proposals import prompt_ids
 from autottt.strategies.sequences import held_out
 from autottt.types import Attempt, Task, Value
 
+PROBE_SECONDS = "probe_seconds"
 Rows = tuple[tuple[int | str, ...], ...]
 
 
@@ -27,11 +29,17 @@ class Probe:
 
 
 def run_probe(task: Task, context: RunContext, voter: ICL) -> Probe:
-    """Vote, score the held-out demonstrations, and describe the task's shape."""
+    """Vote, score the held-out demonstrations, and describe the task's shape.
+
+    The attempt's evidence holds `probe_seconds`, what all of it took.
+    """
+    begin = time.perf_counter()
     attempt = voter.run(task, context)
     left_out = leave_one_out(task, context.model)
     features = {**attempt.evidence, **left_out, **shape(task, context.model)}
-    return Probe(replace(attempt, held_out=left_out.get("loo_accuracy")), features)
+    evidence = {**attempt.evidence, PROBE_SECONDS: time.perf_counter() - begin}
+    held = left_out.get("loo_accuracy")
+    return Probe(replace(attempt, held_out=held, evidence=evidence), features)
 
 
 def leave_one_out(task: Task, model: LanguageModel) -> dict[str, float]:
