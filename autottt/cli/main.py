@@ -16,10 +16,10 @@ from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
 from autottt.cli.demo import demo
+from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, fit, sweep
 from autottt.cli.pretrain import pretrain
-from autottt.cli.report import report
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
 
@@ -66,7 +66,7 @@ COMMANDS = (
     collect,
     fit,
     sweep,
-    report,
+    evaluate,
     bench_adapt,
     bench_model,
     bench_pretrain,

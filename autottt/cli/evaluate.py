@@ -1,0 +1,139 @@
+"""`autottt evaluate`: policies side by side, from what every arm did on every task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from autottt.cli.exits import not_negative
+from autottt.errors import InputError
+from autottt.types import JSON
+
+METRICS, REPORT = "metrics.json", "report.html"
+
+
+def evaluate(
+    logs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Outcome logs of `autottt sweep`, `collect` or `bench-model`; or one CSV of "
+            "others' results with the columns task, arm, seed, accuracy, ..._seconds."
+        ),
+    ],
+    gate: Annotated[
+        Path | None, typer.Option(help="The controller's gate; by default the shipped one.")
+    ] = None,
+    fitted_on: Annotated[
+        Path | None,
+        typer.Option(help="The log that the gate was fitted to; by default the shipped one's."),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(help="What a second costs, in units of accuracy.")
+    ] = None,
+    group: Annotated[
+        str, typer.Option(help="Only tasks of groups that begin so, as arc-agi-1.")
+    ] = "",
+    base: Annotated[
+        str | None, typer.Option(help="For a CSV: the arm that gains are counted from.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=f"A folder for {METRICS} and {REPORT}.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The metrics on stdout.")] = False,
+    names: Annotated[
+        bool, typer.Option("--names", help="Also list the tasks that are fixed, broken or both.")
+    ] = False,
+) -> None:
+    """Compare the controller with every fixed strategy, simpler rules and the oracle."""
+    not_negative("--price", price)
+    from autottt.controller.policy import PRICE
+
+    price = PRICE if price is None else price
+    if any(path.suffix == ".csv" for path in logs):
+        found = _others(logs, base, price)
+    elif base is not None:
+        raise InputError("--base is for a CSV; in an outcome log gains count from icl-vote")
+    else:
+        found = _own(logs, gate, fitted_on, price, group)
+    if out is not None:
+        _write(found, out, ", ".join(path.name for path in logs))
+    if as_json:
+        typer.echo(json.dumps(found))
+    else:
+        _show(found, Console(), names=names)
+
+
+def _own(
+    logs: list[Path], gate: Path | None, fitted_on: Path | None, price: float, group: str
+) -> JSON:
+    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.controller.difficulty import load_gate
+    from autottt.controller.outcomes import read_outcomes
+    from autottt.controller.policy import Policy
+    from autottt.evaluation.evaluate import evaluate as run
+    from autottt.solver import GATE_FILE
+
+    every = [outcome for log in logs for outcome in read_outcomes(log)]
+    outcomes = [outcome for outcome in every if outcome.group.startswith(group)]
+    if every and not outcomes:
+        raise InputError(f"no task's group begins with {group!r}")
+    shipped = SHIPPED["embedded"]
+    fitted = load_gate(
+        gate if gate is not None else shipped / GATE_FILE,
+        model=outcomes[0].model if outcomes else "",
+    )
+    if fitted_on is None and gate is None:
+        fitted_on = shipped / "outcomes.jsonl"
+    known = [] if fitted_on is None else read_outcomes(fitted_on)
+    return run(outcomes, fitted, Policy(price), fitted_on=known)
+
+
+def _others(logs: list[Path], base: str | None, price: float) -> JSON:
+    from autottt.evaluation.evaluate import evaluate_table
+    from autottt.evaluation.table import from_csv
+
+    if len(logs) > 1:
+        raise InputError("a CSV is evaluated alone; give one file")
+    table = from_csv(logs[0])
+    if base is None:
+        raise InputError(f"give --base, the arm to count from: one of {', '.join(table.arms)}")
+    table.of(base)
+    return evaluate_table(table, base, price)
+
+
+def _write(found: JSON, out: Path, title: str) -> None:
+    from autottt.evaluation.html_report import html_report
+
+    out.mkdir(parents=True, exist_ok=True)
+    (out / METRICS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / REPORT).write_text(html_report(found, title), encoding="utf-8")
+    typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
+
+
+def _show(found: JSON, console: Console, *, names: bool) -> None:
+    held = found["held_against"]
+    title = f"{found['tasks']} tasks of {found['groups']} groups, price {found['price']:g}"
+    shown = Table("policy", "accuracy", "seconds", f"{held} less this (95 %)", title=title)
+    for row in found["policies"]:
+        gap = row["held_minus_this"]
+        interval = f"{gap['mean']:+.1%} ({gap['low']:+.1%} to {gap['high']:+.1%})"
+        shown.add_row(row["policy"], f"{row['accuracy']:.1%}", f"{row['seconds']:.2f}", interval)
+    console.print(shown)
+    for name, head in found.get("heads", {}).items():
+        auroc, ece = head.get("auroc"), head.get("ece")
+        said = f"AUROC {'-' if auroc is None else f'{auroc:.2f}'}"
+        console.print(f"{name}: {said}" + ("" if ece is None else f", ECE {ece:.3f}"))
+    if found["oracle_gain_recovered"] is not None:
+        console.print(
+            f"{held} has {found['oracle_gain_recovered']:.0%} of the oracle's gain over "
+            f"{found['base']}, at {found['seconds_of_best_fixed']:.0%} of {found['best_fixed']}'s "
+            "seconds"
+        )
+    for arm, table in found.get("two_by_two", {}).items():
+        counts = ", ".join(f"{kind} {len(ids)}" for kind, ids in table.items())
+        console.print(f"icl-vote against {arm}: {counts}")
+        for kind in ("both", "fixed", "broken") if names else ():
+            console.print(f"  {kind}: {' '.join(table[kind]) or '-'}")
