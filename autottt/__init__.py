@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autottt.adapters.tasks.files import load_tasks
+    from autottt.controller.budget import Budget
     from autottt.errors import AutotttError
     from autottt.solver import Solver
     from autottt.types import Answer, Attempt, Candidate, Decision, Example, Task
@@ -17,6 +18,7 @@ __all__ = [
     "Answer",
     "Attempt",
     "AutotttError",
+    "Budget",
     "Candidate",
     "Decision",
     "Example",
@@ -29,6 +31,7 @@ _MODULES = {
     "Answer": "autottt.types",
     "Attempt": "autottt.types",
     "AutotttError": "autottt.errors",
+    "Budget": "autottt.controller.budget",
     "Candidate": "autottt.types",
     "Decision": "autottt.types",
     "Example": "autottt.types",

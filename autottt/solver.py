@@ -15,9 +15,11 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.huggingface import SHIPPED, HuggingFaceModel
+from autottt.controller.budget import Budget
 from autottt.controller.difficulty import Gate, load_gate
+from autottt.controller.drift import DriftMonitor
 from autottt.controller.graph import STEP_LIMIT, build_graph
-from autottt.controller.policy import PRICE, Policy
+from autottt.controller.policy import Policy
 from autottt.controller.state import (
     Listener,
     SolveContext,
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from autottt.adapters.models.base import LanguageModel
 
 log_ = logging.getLogger(__name__)
-DEFAULT_ARMS = ("ttt",)  # what the default policy may train, where there is no gate
+DEFAULT_ARMS = ("ttt-watch",)  # what the default policy may train, where there is no gate
 TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
 GATE_FILE = "gate.json"
@@ -46,11 +48,13 @@ class Solver:
     """Solve few-shot tasks with one model, deciding for each whether to adapt.
 
     `model` is a folder, a hub name, "embedded", or a `LanguageModel`. `gate` is a fitted gate's
-    file; None takes the one shipped beside the model. `price` is accuracy per second. A gate that
-    cannot be used is a warning in every answer, and the default policy decides. Trained adapters
-    are kept, so that the same demonstrations with another query cost no training: in the folder
-    `adapters`, or in memory as long as the solver lives. `compiled` training steps are faster, and
-    the first one takes about a minute.
+    file; None takes the one shipped beside the model. `budget` says what may be spent; `price`, in
+    accuracy per second, is short for a budget of that price. A gate that cannot be used, a risk
+    that cannot be certified, and tasks that no longer look like those the gate was fitted to are
+    warnings in the answers. Without a gate the default policy decides. Trained adapters are kept,
+    so that the same demonstrations with another query cost no training: in the folder `adapters`,
+    or in memory as long as the solver lives. `compiled` training steps are faster, and the first
+    one takes about a minute.
     """
 
     def __init__(
@@ -59,16 +63,21 @@ class Solver:
         *,
         gate: str | Path | None = None,
         price: float | None = None,
+        budget: Budget | None = None,
         adapters: str | Path | None = None,
         compiled: bool = False,
     ) -> None:
         self.adapters = AdapterCache(adapters)
-        self.policy = Policy(PRICE if price is None else price)
+        if price is not None and budget is not None:
+            raise InputError("price is short for Budget(price=...); give one of the two")
+        self.budget = budget if budget is not None else Budget(price)
         if isinstance(model, str):
             model = HuggingFaceModel(model, compiled=compiled)
         self.model = model
         self.warnings: tuple[str, ...] = ()
         self.gate = self._load_gate(gate)
+        self._drift = DriftMonitor({} if self.gate is None else self.gate.reference)
+        self.policy = self._policy()
         self._graph = build_graph()
 
     def strategies(self) -> Sequence[Strategy]:
@@ -101,6 +110,8 @@ class Solver:
         begin = time.perf_counter()
         config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
         done = self._graph.invoke(state, context=context, config=config)
+        if strategy is None:
+            self._hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)
 
     def solve_many(
@@ -130,10 +141,7 @@ class Solver:
 
         def go_on(place: int, state: SolveState | None) -> None:
             begin = time.perf_counter()
-            config: RunnableConfig = {
-                "recursion_limit": STEP_LIMIT,
-                "configurable": {"thread_id": str(place)},
-            }
+            config = _thread(place)
             try:
                 machine.invoke(state, context=context, config=config)
                 now = machine.get_state(config)
@@ -154,11 +162,14 @@ class Solver:
                 del paused[place]
                 seconds[place] += spent / len(group)
                 go_on(place, None)
+        for place in range(len(tasks)) if strategy is None else ():
+            if place not in failed:
+                self._hear(machine.get_state(_thread(place)).values["features"])
         return [
             failed[place]
             if place in failed
             else _answer(
-                machine.get_state({"configurable": {"thread_id": str(place)}}).values,
+                machine.get_state(_thread(place)).values,
                 attempts,
                 seconds[place],
             )
@@ -206,6 +217,21 @@ class Solver:
             related=related,
         )
 
+    def _policy(self) -> Policy:
+        policy, warning = self.budget.policy(self.gate, drifted=bool(self._drift.drifted))
+        if warning is not None:
+            self._warn(warning)
+        return policy
+
+    def _hear(self, features: Mapping[str, float]) -> None:
+        """Watch for drift; where it is found, later tasks are decided and warned accordingly."""
+        if self._drift.drifted:
+            return
+        warning = self._drift.hear(features)
+        if warning is not None:
+            self._warn(warning)
+            self.policy = self._policy()
+
     def _load_gate(self, gate: str | Path | None) -> Gate | None:
         path = Path(gate) if gate is not None else self._shipped_gate()
         if path is None:
@@ -226,6 +252,10 @@ class Solver:
     def _warn(self, message: str) -> None:
         log_.warning(message)
         self.warnings = (*self.warnings, message)
+
+
+def _thread(place: int) -> RunnableConfig:
+    return {"recursion_limit": STEP_LIMIT, "configurable": {"thread_id": str(place)}}
 
 
 def alike(tasks: Sequence[Task], size: int) -> list[list[int]]:

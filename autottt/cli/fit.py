@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from autottt.cli.exits import positive, valid_seed, writable
 from autottt.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from autottt.controller.outcomes import Outcome
 
 MODEL = "A Hugging Face model: a directory, or a name on the hub."
 STRATEGY = "A strategy to run, given once each; without any: icl, icl-vote, ttt."
@@ -104,16 +107,27 @@ def choose_families(text: str) -> tuple[str, ...]:
 def fit(
     logs: Annotated[list[Path], typer.Argument(help="Outcome logs that `autottt collect` wrote.")],
     out: Annotated[Path, typer.Option(help="The gate file to write.")],
+    certify: Annotated[
+        list[Path] | None,
+        typer.Option(help="Outcome logs of other families, to certify levels of risk on."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        typer.Option(help="A training strategy to choose among; given once each."),
+    ] = None,
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
-    for log in logs:
+    for log in [*logs, *(certify or ())]:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
-    from autottt.controller.difficulty import READ, fit_gate
     from autottt.controller.outcomes import read_outcomes
+    from autottt.evaluation.calibrate import calibrated
 
-    gate = fit_gate([outcome for log in logs for outcome in read_outcomes(log)], read=READ)
+    def read(paths: list[Path]) -> list[Outcome]:
+        return [outcome for path in paths for outcome in read_outcomes(path)]
+
+    gate = calibrated(read(logs), certify=read(certify or []), arms=arm)
     gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
 

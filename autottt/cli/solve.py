@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.console import Console
@@ -28,6 +28,7 @@ from autottt.types import Answer, Task
 
 if TYPE_CHECKING:
     from autottt.cli.live import Reporter
+    from autottt.controller.budget import Budget, Fallback
     from autottt.solver import Solver
 
 SOURCES = "A task: an ARC JSON file, a JSONL file, a directory, arc:ID or arc2:ID."
@@ -63,6 +64,18 @@ def solve(
     price: Annotated[
         float | None, typer.Option(help="What a second costs, in units of accuracy.")
     ] = None,
+    mean_seconds: Annotated[
+        float | None, typer.Option(help="Instead of a price: seconds a task, on average.")
+    ] = None,
+    risk: Annotated[
+        float | None,
+        typer.Option(help="Instead of a price: the share of what training finds to miss."),
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="How sure a --risk must be.")] = 0.9,
+    uncertified: Annotated[
+        str,
+        typer.Option(help="Where a --risk cannot be certified: escalate always, or answer always."),
+    ] = "escalate",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     attempts: Annotated[int, typer.Option(help="Candidates per query.")] = 2,
     as_json: Annotated[
@@ -98,14 +111,17 @@ def solve(
     if together > 1 and deadline is not None:
         raise InputError("--together trains several tasks at once and cannot hold a --deadline")
     valid_seed(seed)
+    from autottt.controller.budget import Budget
+
+    budget = Budget(price, mean_seconds, risk, confidence, cast("Fallback", uncertified))
     if strategy is not None:
         known_strategy(strategy)
     tasks = choose_tasks(task, limit=limit, every=every)
     options = Options(strategy, deadline, seed, attempts, adapters, together, compiled)
     if as_json:
-        _solve_as_json(tasks, options, model=model, gate=gate, price=price)
+        _solve_as_json(tasks, options, model=model, gate=gate, budget=budget)
     else:
-        _solve_for_a_human(tasks, options, model=model, gate=gate, price=price)
+        _solve_for_a_human(tasks, options, model=model, gate=gate, budget=budget)
 
 
 def known_strategy(name: str) -> None:
@@ -128,7 +144,7 @@ def choose_tasks(source: str, *, limit: int | None = None, every: bool = False) 
 
 
 def _solve_as_json(
-    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
+    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, budget: Budget
 ) -> None:
     from autottt.cli.record import answer_object, line
 
@@ -137,7 +153,7 @@ def _solve_as_json(
         solver = load_solver(
             model,
             gate=gate,
-            price=price,
+            budget=budget,
             adapters=options.adapters,
             compiled=options.compiled,
         )
@@ -156,13 +172,13 @@ def _solve_as_json(
 
 
 def _solve_for_a_human(
-    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, price: float | None
+    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, budget: Budget
 ) -> None:
     console = Console()
     solver = load_solver(
         model,
         gate=gate,
-        price=price,
+        budget=budget,
         adapters=options.adapters,
         compiled=options.compiled,
         console=console,
@@ -272,7 +288,7 @@ def load_solver(
     model: str,
     *,
     gate: Path | None = None,
-    price: float | None = None,
+    budget: Budget | None = None,
     adapters: Path | None = None,
     compiled: bool = False,
     console: Console | None = None,
@@ -282,7 +298,7 @@ def load_solver(
     with console.status("loading the model") if console else contextlib.nullcontext():
         from autottt.solver import Solver
 
-        return Solver(model, gate=gate, price=price, adapters=adapters, compiled=compiled)
+        return Solver(model, gate=gate, budget=budget, adapters=adapters, compiled=compiled)
 
 
 def _quiet_libraries(*, downloads: bool) -> None:

@@ -15,16 +15,20 @@ choose by these numbers is `policy`'s business.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
+from autottt.controller.certificate import RiskTable
 from autottt.controller.cost import CostModel, fit_cost
 from autottt.controller.gate_file import REMEDY, read_gate_file, write_gate_file
 from autottt.controller.heads import Head, Pull, Term
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
-from autottt.errors import GateError
+from autottt.errors import GateError, InputError
 from autottt.types import JSON
 
 ICL_RIGHT = "icl_right"
@@ -56,6 +60,7 @@ READ = (
     "early_held_out_exact",
 )
 TRIED = ("vote_share", "agrees_with_icl", "last_loss", "held_out_exact")  # of an arm tried before
+SAMPLE = 200  # values of a feature that the gate keeps, for telling drift
 MOST_TRIED = 2  # other arms that are taken as tried in a row to fit on, at most
 
 
@@ -103,12 +108,20 @@ def before(
 
 @dataclass(frozen=True)
 class Gate:
-    """Fitted heads, the cost model, and the fingerprint of the model they are for."""
+    """Fitted heads, the cost model, and the fingerprint of the model they are for.
+
+    `prices` are `(price, mean seconds, accuracy)` of the controller on families left out, the price
+    rising; `risk` is what certificates are made from; `reference` holds values of the features that
+    are read, of the tasks fitted to.
+    """
 
     model: str
     heads: dict[str, Head]
     cost: CostModel
     seed: int = 0
+    prices: tuple[tuple[float, float, float], ...] = ()
+    risk: RiskTable | None = None
+    reference: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def report(self) -> dict[str, JSON]:
@@ -136,6 +149,20 @@ class Gate:
         head = fix_head(arm) if early is None else early_head(arm)
         return self.probability(head, {**before(features, tried, self.arms), **(early or {})})
 
+    def price_for(self, seconds: float) -> float:
+        """The lowest price at which a task takes at most so many seconds on average.
+
+        Raises `InputError` where even the dearest price takes more, or none was ever tried.
+        """
+        within = [price for price, spent, _ in self.prices if spent <= seconds]
+        if not within:
+            least = min((spent for _, spent, _ in self.prices), default=math.nan)
+            raise InputError(
+                f"no price keeps the mean at {seconds:g} s a task; the least that the gate knows "
+                f"of is {least:.2f} s"
+            )
+        return min(within)
+
     def pulls(self, head: str, features: Mapping[str, float], n: int = 4) -> tuple[Pull, ...]:
         """The strongest `(name, value, pull on the log-odds)`, see `Head.pulls`."""
         return self._head(head).pulls(features, n)
@@ -155,8 +182,16 @@ class Gate:
             }
             for name, head in self.heads.items()
         }
-        plain = {"model": self.model, "seed": self.seed, "cost": self.cost.to_json()}
-        write_gate_file(path, {**plain, "heads": heads})
+        plain = {
+            "model": self.model,
+            "seed": self.seed,
+            "cost": self.cost.to_json(),
+            "heads": heads,
+            "prices": [list(point) for point in self.prices],
+            "risk": None if self.risk is None else self.risk.to_json(),
+            "reference": {name: list(values) for name, values in self.reference.items()},
+        }
+        write_gate_file(path, plain)
 
     def _head(self, name: str) -> Head:
         if name not in self.heads:
@@ -187,7 +222,15 @@ def load_gate(path: str | Path, *, model: str) -> Gate:
         )
         for name, described in plain["heads"].items()
     }
-    return Gate(plain["model"], heads, CostModel.from_json(plain["cost"]), plain["seed"])
+    return Gate(
+        model=plain["model"],
+        heads=heads,
+        cost=CostModel.from_json(plain["cost"]),
+        seed=plain["seed"],
+        prices=tuple((point[0], point[1], point[2]) for point in plain["prices"]),
+        risk=None if plain["risk"] is None else RiskTable.from_json(plain["risk"]),
+        reference={name: tuple(values) for name, values in plain["reference"].items()},
+    )
 
 
 def fit_gate(
@@ -221,7 +264,20 @@ def fit_gate(
         if any(arm in o.arms and early(o.arms[arm].evidence) for o in usable):
             heads[early_head(arm)] = _fit_fixes(usable, arm, others, read, seed, looked=True)
         heads[right_head(arm)] = _fit_right(usable, arm, read, seed)
-    return Gate(model=models[0], heads=heads, cost=fit_cost(usable), seed=seed)
+    return Gate(models[0], heads, fit_cost(usable), seed, reference=_reference(usable, heads))
+
+
+def _reference(
+    outcomes: Sequence[Outcome], heads: Mapping[str, Head]
+) -> dict[str, tuple[float, ...]]:
+    """At most `SAMPLE` values of each of the probe's features that some head reads, in order."""
+    names = {name for head in heads.values() for name in head.terms}
+    found = {}
+    for name in sorted(names & {name for o in outcomes for name in o.features}):
+        values = sorted(v for o in outcomes if math.isfinite(v := o.features.get(name, math.nan)))
+        kept = np.linspace(0, len(values) - 1, min(SAMPLE, len(values))).round().astype(int)
+        found[name] = tuple(values[k] for k in kept)
+    return found
 
 
 def _fit_icl(outcomes: Sequence[Outcome], read: Sequence[str] | None, seed: int) -> Head:

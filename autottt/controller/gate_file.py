@@ -6,13 +6,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from autottt.errors import GateError
 from autottt.types import JSON
 
-FORMAT = 2
+FORMAT = 3
 REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 
@@ -49,6 +50,14 @@ class _Cost(BaseModel):
     speed: FiniteFloat = Field(gt=0)
 
 
+class _Risk(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    answerable: int = Field(ge=0)
+    thresholds: list[FiniteFloat]
+    missed: list[Annotated[int, Field(ge=0)]]
+
+
 class _Gate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -57,6 +66,9 @@ class _Gate(BaseModel):
     seed: int
     cost: _Cost
     heads: dict[str, _Head]
+    prices: list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]]
+    risk: _Risk | None
+    reference: dict[str, list[FiniteFloat]]
     digest: str
 
 

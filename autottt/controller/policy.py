@@ -40,12 +40,19 @@ Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidenc
 
 @dataclass(frozen=True)
 class Policy:
-    """What time is worth: `price` in accuracy per second, `deadline` in seconds for the task."""
+    """What time is worth: `price` in accuracy per second, `deadline` in seconds for the task.
+
+    No arm is run that is expected to gain less than `least`, whatever it costs; a certified risk
+    level sets it (`certificate`), with a price of zero.
+    """
 
     price: float = PRICE
     deadline: float | None = None
+    least: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.least <= 1:
+            raise InputError(f"the least gain is in [0, 1], not {self.least}")
         if not (math.isfinite(self.price) and self.price >= 0):
             raise InputError(f"the price is accuracy per second, zero or more, not {self.price}")
         if self.deadline is not None and not self.deadline > 0:
@@ -109,6 +116,9 @@ def decide(
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
             continue
+        if gains[arm] < policy.least:
+            left_out[arm] = f"it would gain {gains[arm]:.1%}, less than {policy.least:.1%}"
+            continue
         utilities[arm] = gains[arm] - policy.price * costs[arm]
     chosen = max(utilities, key=lambda arm: utilities[arm])  # of equals the first: answer now
     return Decision(
@@ -141,11 +151,12 @@ def verdict(
     gain = (1.0 - probability) * gate.mends(arm, features, tried, early)
     spent = early.get(EARLY_SECONDS, 0.0)
     left = max(0.0, gate.cost.predict(arm, features) - spent)
-    if gain >= policy.price * left:
+    if gain >= max(policy.least, policy.price * left):
         return None
     return (
-        f"abandoned after {spent:.1f} s: going on would gain {gain:.1%} "
-        f"over {in_hand} for {left:.1f} s more, at a price of {policy.price:g} per second"
+        f"abandoned after {spent:.1f} s: going on would gain {gain:.1%} over {in_hand} for "
+        f"{left:.1f} s more, at a price of {policy.price:g} per second"
+        + (f" and at least {policy.least:.1%} wanted" if policy.least else "")
     )
 
 
