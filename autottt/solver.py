@@ -51,7 +51,8 @@ class Solver:
     file; None takes the one shipped beside the model. `budget` says what may be spent; `price`, in
     accuracy per second, is short for a budget of that price. A gate that cannot be used, a risk
     that cannot be certified, and tasks that no longer look like those the gate was fitted to are
-    warnings in the answers. Without a gate the default policy decides. Trained adapters are kept,
+    warnings in the answers. `explore` is the share of tasks whose first decision is drawn at
+    random. Without a gate the default policy decides. Trained adapters are kept,
     so that the same demonstrations with another query cost no training: in the folder `adapters`,
     or in memory as long as the solver lives. `compiled` training steps are faster, and the first
     one takes about a minute.
@@ -64,6 +65,7 @@ class Solver:
         gate: str | Path | None = None,
         price: float | None = None,
         budget: Budget | None = None,
+        explore: float = 0.0,
         adapters: str | Path | None = None,
         compiled: bool = False,
     ) -> None:
@@ -71,6 +73,7 @@ class Solver:
         if price is not None and budget is not None:
             raise InputError("price is short for Budget(price=...); give one of the two")
         self.budget = budget if budget is not None else Budget(price)
+        self.explore = explore
         if isinstance(model, str):
             model = HuggingFaceModel(model, compiled=compiled)
         self.model = model
@@ -221,7 +224,7 @@ class Solver:
         policy, warning = self.budget.policy(self.gate, drifted=bool(self._drift.drifted))
         if warning is not None:
             self._warn(warning)
-        return policy
+        return replace(policy, explore=self.explore)
 
     def _hear(self, features: Mapping[str, float]) -> None:
         """Watch for drift; where it is found, later tasks are decided and warned accordingly."""

@@ -168,6 +168,7 @@ class Decision:
     """One choice of the controller, with the numbers that led to it.
 
     `utilities` and `gains` are in units of accuracy, `costs` in seconds, per arm considered.
+    `propensity` is the probability with which it was chosen, 1 unless the controller explores.
     """
 
     chosen: str
@@ -177,6 +178,7 @@ class Decision:
     costs: dict[str, float]
     utilities: dict[str, float]
     top_features: tuple[tuple[str, float, float], ...] = ()  # (name, value, pull on the log-odds)
+    propensity: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,6 @@ def demo() -> None:
 
     tasks = [task for source in DEMO_TASKS for task in choose_tasks(source)]
     console = Console()
-    code = show_all(load_solver("embedded", console=console), tasks, Options(), console)
+    code = show_all(load_solver(Options(), console), tasks, Options(), console)
     if code:
         raise typer.Exit(code)

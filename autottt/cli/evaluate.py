@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -19,12 +20,12 @@ METRICS, REPORT = "metrics.json", "report.html"
 
 def evaluate(
     logs: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             help="Outcome logs of `autottt sweep`, `collect` or `bench-model`; or one CSV of "
             "others' results with the columns task, arm, seed, accuracy, ..._seconds."
         ),
-    ],
+    ] = None,
     gate: Annotated[
         Path | None, typer.Option(help="The controller's gate; by default the shipped one.")
     ] = None,
@@ -43,6 +44,10 @@ def evaluate(
     ] = None,
     out: Annotated[Path | None, typer.Option(help=f"A folder for {METRICS} and {REPORT}.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The metrics on stdout.")] = False,
+    traces: Annotated[
+        Path | None,
+        typer.Option(help="Instead of logs: traces with feedback, to estimate a policy from."),
+    ] = None,
     names: Annotated[
         bool, typer.Option("--names", help="Also list the tasks that are fixed, broken or both.")
     ] = False,
@@ -52,6 +57,12 @@ def evaluate(
     from autottt.controller.policy import PRICE
 
     price = PRICE if price is None else price
+    if (traces is None) == (not logs):
+        raise InputError("give outcome logs, or --traces FILE; one of the two")
+    if traces is not None:
+        typer.echo(json.dumps(_off_policy(traces, gate, price), indent=None if as_json else 2))
+        return
+    assert logs
     if any(path.suffix == ".csv" for path in logs):
         found = _others(logs, base, price)
     elif base is not None:
@@ -89,6 +100,20 @@ def _own(
         fitted_on = shipped / "outcomes.jsonl"
     known = [] if fitted_on is None else read_outcomes(fitted_on)
     return run(outcomes, fitted, Policy(price), fitted_on=known)
+
+
+def _off_policy(traces: Path, gate: Path | None, price: float) -> JSON:
+    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.controller.difficulty import load_gate
+    from autottt.controller.experience import read_traces
+    from autottt.controller.gate_file import read_gate_file
+    from autottt.controller.policy import Policy
+    from autottt.evaluation.off_policy import estimate
+    from autottt.solver import GATE_FILE
+
+    path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE
+    fitted = load_gate(path, model=read_gate_file(path)["model"])
+    return asdict(estimate(read_traces(traces), fitted, Policy(price)))
 
 
 def _others(logs: list[Path], base: str | None, price: float) -> JSON:

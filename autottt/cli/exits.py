@@ -73,10 +73,16 @@ def valid_seed(seed: int) -> None:
         raise InputError(f"--seed is a whole number from 0 to {MAX_SEED}, not {seed}")
 
 
+def share(name: str, value: float) -> None:
+    """Raises `InputError` unless the value is from 0 to 1."""
+    if not 0 <= value <= 1:
+        raise InputError(f"{name} is a number from 0 to 1, not {value:g}")
+
+
 def writable(out: Path) -> None:
     """Raises `InputError` if a file cannot be made at that place, before any work is done."""
     if out.is_dir():
-        raise InputError(f"{out} is a directory; give --out the name of a file")
+        raise InputError(f"{out} is a directory; give the name of a file")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise InputError(f"{above} cannot hold files; name another --out")
+        raise InputError(f"{above} cannot hold files; name another place")

@@ -1,9 +1,10 @@
-"""`autottt collect`, `fit` and `sweep`: outcomes of strategies, and the gate fitted to them."""
+"""`autottt collect`, `sweep`, `fit`, `feedback`: outcomes, and the gate that learns from them."""
 
 from __future__ import annotations
 
 import json
 import random
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -111,6 +112,10 @@ def fit(
         list[Path] | None,
         typer.Option(help="Outcome logs of other families, to certify levels of risk on."),
     ] = None,
+    update: Annotated[
+        list[Path] | None,
+        typer.Option(help="Traces of `autottt solve --log` with feedback, to learn from too."),
+    ] = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(help="A training strategy to choose among; given once each."),
@@ -118,18 +123,42 @@ def fit(
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
-    for log in [*logs, *(certify or ())]:
+    for log in [*logs, *(certify or ()), *(update or ())]:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
+    from autottt.controller.experience import outcomes_of, read_traces
     from autottt.controller.outcomes import read_outcomes
     from autottt.evaluation.calibrate import calibrated
 
     def read(paths: list[Path]) -> list[Outcome]:
         return [outcome for path in paths for outcome in read_outcomes(path)]
 
-    gate = calibrated(read(logs), certify=read(certify or []), arms=arm)
+    outcomes = read(logs)
+    for path in update or ():
+        seen = outcomes_of(read_traces(path), model=outcomes[0].model if outcomes else "")
+        typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
+        outcomes += seen
+    gate = calibrated(outcomes, certify=read(certify or []), arms=arm)
     gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
+
+
+class Verdict(StrEnum):
+    """What may be said of an answer."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+
+
+def feedback(
+    task_id: Annotated[str, typer.Argument(metavar="TASK", help="The id of an answered task.")],
+    verdict: Annotated[Verdict, typer.Argument(help="What its answer turned out to be.")],
+    log: Annotated[Path, typer.Option(help="The traces of `autottt solve --log`.")],
+) -> None:
+    """Say whether an answer was right, for `autottt fit --update` to learn from."""
+    from autottt.controller.experience import give_feedback
+
+    give_feedback(log, task_id, right=verdict is Verdict.RIGHT)
 
 
 def sweep(

@@ -18,7 +18,7 @@ from autottt.cli.bench_pretrain import bench_pretrain
 from autottt.cli.demo import demo
 from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
-from autottt.cli.fit import collect, fit, sweep
+from autottt.cli.fit import collect, feedback, fit, sweep
 from autottt.cli.pretrain import pretrain
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
@@ -65,6 +65,7 @@ COMMANDS = (
     pretrain,
     collect,
     fit,
+    feedback,
     sweep,
     evaluate,
     bench_adapt,

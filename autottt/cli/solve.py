@@ -20,7 +20,9 @@ from autottt.cli.exits import (
     not_negative,
     positive,
     say_error,
+    share,
     valid_seed,
+    writable,
 )
 from autottt.errors import ContextLengthError, InputError, StrategyError
 from autottt.strategies.base import no_progress
@@ -45,6 +47,11 @@ class Options:
     adapters: Path | None = None
     together: int = 1
     compiled: bool = False
+    model: str = "embedded"
+    gate: Path | None = None
+    budget: Budget | None = None
+    explore: float = 0.0
+    log: Path | None = None
 
 
 def solve(
@@ -91,6 +98,12 @@ def solve(
         bool,
         typer.Option("--compile", help="Faster training steps, after a minute once."),
     ] = False,
+    log: Annotated[
+        Path | None, typer.Option(help="A file of traces to add to, for `feedback` and `fit`.")
+    ] = None,
+    explore: Annotated[
+        float, typer.Option(help="Share of tasks whose first decision is drawn at random.")
+    ] = 0.0,
     limit: Annotated[
         int | None, typer.Option(help="Solve the first N tasks of a source that holds several.")
     ] = None,
@@ -110,6 +123,9 @@ def solve(
     positive("--together", together)
     if together > 1 and deadline is not None:
         raise InputError("--together trains several tasks at once and cannot hold a --deadline")
+    share("--explore", explore)
+    if log is not None:
+        writable(log)
     valid_seed(seed)
     from autottt.controller.budget import Budget
 
@@ -117,11 +133,24 @@ def solve(
     if strategy is not None:
         known_strategy(strategy)
     tasks = choose_tasks(task, limit=limit, every=every)
-    options = Options(strategy, deadline, seed, attempts, adapters, together, compiled)
+    options = Options(
+        strategy=strategy,
+        deadline=deadline,
+        seed=seed,
+        attempts=attempts,
+        adapters=adapters,
+        together=together,
+        compiled=compiled,
+        model=model,
+        gate=gate,
+        budget=budget,
+        explore=explore,
+        log=log,
+    )
     if as_json:
-        _solve_as_json(tasks, options, model=model, gate=gate, budget=budget)
+        _solve_as_json(tasks, options)
     else:
-        _solve_for_a_human(tasks, options, model=model, gate=gate, budget=budget)
+        _solve_for_a_human(tasks, options)
 
 
 def known_strategy(name: str) -> None:
@@ -143,20 +172,12 @@ def choose_tasks(source: str, *, limit: int | None = None, every: bool = False) 
     return tasks[:limit]
 
 
-def _solve_as_json(
-    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, budget: Budget
-) -> None:
+def _solve_as_json(tasks: Sequence[Task], options: Options) -> None:
     from autottt.cli.record import answer_object, line
 
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer
-        solver = load_solver(
-            model,
-            gate=gate,
-            budget=budget,
-            adapters=options.adapters,
-            compiled=options.compiled,
-        )
+        solver = load_solver(options)
         known = _together(solver, tasks, options)
 
         def answer(task: Task) -> None:
@@ -171,18 +192,9 @@ def _solve_as_json(
         raise typer.Exit(code)
 
 
-def _solve_for_a_human(
-    tasks: Sequence[Task], options: Options, *, model: str, gate: Path | None, budget: Budget
-) -> None:
+def _solve_for_a_human(tasks: Sequence[Task], options: Options) -> None:
     console = Console()
-    solver = load_solver(
-        model,
-        gate=gate,
-        budget=budget,
-        adapters=options.adapters,
-        compiled=options.compiled,
-        console=console,
-    )
+    solver = load_solver(options, console)
     code = show_all(solver, tasks, options, console)
     if code:
         raise typer.Exit(code)
@@ -219,6 +231,7 @@ def _together(
             seed=options.seed,
             attempts=options.attempts,
             together=options.together,
+            log=options.log,
         )
     answers = {id(task): answer for task, answer in zip(tasks, found, strict=True)}
 
@@ -261,6 +274,7 @@ def _run(
         attempts=options.attempts,
         progress=reporter.progress if reporter else no_progress,
         on_event=reporter.event if reporter else no_listener,
+        log=options.log,
         related=tuple(other for other in related if other is not task),
     )
 
@@ -284,21 +298,20 @@ def _each(
     return code
 
 
-def load_solver(
-    model: str,
-    *,
-    gate: Path | None = None,
-    budget: Budget | None = None,
-    adapters: Path | None = None,
-    compiled: bool = False,
-    console: Console | None = None,
-) -> Solver:
+def load_solver(options: Options, console: Console | None = None) -> Solver:
     """The solver with its model, while a terminal says that it is loading."""
-    _quiet_libraries(downloads=model != "embedded" and sys.stderr.isatty())
+    _quiet_libraries(downloads=options.model != "embedded" and sys.stderr.isatty())
     with console.status("loading the model") if console else contextlib.nullcontext():
         from autottt.solver import Solver
 
-        return Solver(model, gate=gate, budget=budget, adapters=adapters, compiled=compiled)
+        return Solver(
+            options.model,
+            gate=options.gate,
+            budget=options.budget,
+            explore=options.explore,
+            adapters=options.adapters,
+            compiled=options.compiled,
+        )
 
 
 def _quiet_libraries(*, downloads: bool) -> None:

@@ -7,21 +7,24 @@ A strategy that fails is recorded with its reason, and the machine goes on witho
 
 from __future__ import annotations
 
-import json
+import math
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
+import numpy as np
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
+from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ICL_VOTE
-from autottt.controller.policy import best_in_hand, decide, verdict
+from autottt.controller.policy import best_in_hand, decide, explored, verdict
 from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import SolveContext, SolveState
 from autottt.errors import AbandonedError, RestorationError, StrategyError
@@ -111,7 +114,7 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
         if reason is not None:
             unavailable[arm] = reason
     left = None if context.deadline is None else max(0.0, context.deadline - time.monotonic())
-    return decide(
+    decision = decide(
         context.policy,
         context.gate,
         state["features"],
@@ -120,6 +123,10 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
         unavailable=unavailable,
         remaining_seconds=left,
     )
+    if state["decisions"]:
+        return decision
+    rng = np.random.default_rng([state["seed"], zlib.crc32(task.id.encode())])
+    return explored(context.policy, decision, rng)
 
 
 def _forced(state: SolveState) -> Decision:
@@ -203,9 +210,8 @@ def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
 def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
     runtime.context.listener("answer", state["answer"])
     if runtime.context.log is not None:
-        line = json.dumps({"features": state["features"], **state["answer"]})
-        with runtime.context.log.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
+        append_line(runtime.context.log, {"features": known, **state["answer"]})
     return SolveState()
 
 

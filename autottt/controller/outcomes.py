@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, ValidationError
 
+from autottt.controller.lines import append_line, is_json
 from autottt.errors import InputError
 from autottt.types import JSON
 
@@ -65,14 +65,7 @@ def append_outcome(path: str | Path, outcome: Outcome) -> None:
     """
     record = _to_json(outcome)
     _parse(record, f"the outcome of task {outcome.task_id!r}")
-    line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        _mend_tail(file, path)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    append_line(path, record)
 
 
 def read_outcomes(path: str | Path) -> list[Outcome]:
@@ -87,7 +80,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
         raise InputError(
             f"cannot read the outcome log {path}: {error.strerror}; `autottt collect` writes one"
         ) from error
-    if _is_json(tail):
+    if is_json(tail):
         lines.append(tail)
     elif tail.strip():
         logger.warning("%s ends in a torn line (%d), which is skipped", path, len(lines) + 1)
@@ -97,33 +90,6 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
             outcome = _decode(line, f"{path}, line {number}")
             latest[outcome.task_id, outcome.model, outcome.seed] = outcome
     return list(latest.values())
-
-
-def _mend_tail(file: BinaryIO, path: Path) -> None:
-    """Make the log end with a newline: cut off a torn line, complete one that lacks only that."""
-    end = file.seek(0, os.SEEK_END)
-    if not end:
-        return
-    file.seek(end - 1)
-    if file.read() == b"\n":
-        return
-    file.seek(0)
-    content = file.read()
-    start = content.rfind(b"\n") + 1
-    if _is_json(content[start:]):
-        file.write(b"\n")
-    else:
-        logger.warning("%s ended in a torn line of %d bytes, now removed", path, end - start)
-        file.truncate(start)
-
-
-def _is_json(text: bytes) -> bool:
-    """Whether a line is whole: no beginning of a JSON object is itself JSON."""
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _to_json(outcome: Outcome) -> JSON:

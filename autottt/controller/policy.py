@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from autottt.controller.cost import CostModel
 from autottt.controller.difficulty import (
@@ -43,16 +45,19 @@ class Policy:
     """What time is worth: `price` in accuracy per second, `deadline` in seconds for the task.
 
     No arm is run that is expected to gain less than `least`, whatever it costs; a certified risk
-    level sets it (`certificate`), with a price of zero.
+    level sets it (`certificate`), with a price of zero. `explore` is the share of tasks on which
+    the first decision is drawn at random, so that logged decisions can say what others would do.
     """
 
     price: float = PRICE
     deadline: float | None = None
     least: float = 0.0
+    explore: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= 1:
-            raise InputError(f"the least gain is in [0, 1], not {self.least}")
+        for name, value in (("least gain", self.least), ("share to explore", self.explore)):
+            if not 0 <= value <= 1:
+                raise InputError(f"the {name} is in [0, 1], not {value}")
         if not (math.isfinite(self.price) and self.price >= 0):
             raise InputError(f"the price is accuracy per second, zero or more, not {self.price}")
         if self.deadline is not None and not self.deadline > 0:
@@ -130,6 +135,22 @@ def decide(
         utilities=utilities,
         top_features=_top_features(gate, features, tried, chosen, in_hand),
     )
+
+
+def explored(policy: Policy, decision: Decision, rng: np.random.Generator) -> Decision:
+    """The decision, or with probability `policy.explore` any of its offers, drawn evenly."""
+    offers = list(decision.utilities)
+    if not policy.explore or len(offers) < 2:
+        return decision
+    even = policy.explore / len(offers)
+    chosen = decision.chosen
+    if rng.random() < policy.explore:
+        chosen = offers[int(rng.integers(len(offers)))]
+    propensity = even + (1.0 - policy.explore) * (chosen == decision.chosen)
+    reason = decision.reason
+    if chosen != decision.chosen:
+        reason += f" Explored instead: {chosen}."
+    return replace(decision, chosen=chosen, reason=reason, propensity=propensity)
 
 
 def verdict(

@@ -1,0 +1,118 @@
+"""What a running system has seen: traces of its answers, and whether they turned out right.
+
+A trace is what `Solver.solve(log=...)` appends: the probe's features, every attempt and decision,
+and the answer, one JSON object a line. Feedback is another line in the same file, with a task's id
+and whether its answer was right; the last word on a task counts. Both together are outcomes of the
+arms that ran, from which `autottt fit` learns.
+
+Feedback on the answer says something of the other attempts too: those with the same answer share
+its fate, and where it is right those with another answer are wrong. Where it is wrong nothing is
+known of the others, and they are left out.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autottt.controller.lines import append_line
+from autottt.controller.outcomes import ArmOutcome, Outcome
+from autottt.errors import InputError, UnknownNameError
+from autottt.serialise import from_json
+from autottt.types import JSON, Answer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One answered task: the probe's features, the answer, and if known whether it was right."""
+
+    features: dict[str, float]
+    answer: Answer
+    right: bool | None = None
+
+
+def give_feedback(path: str | Path, task_id: str, *, right: bool) -> None:
+    """Append whether the answer to a task was right; raises `UnknownNameError` for other tasks."""
+    path = Path(path)
+    known = {trace.answer.task_id for trace in read_traces(path)}
+    if task_id not in known:
+        some = ", ".join(sorted(known)[:5]) or "none"
+        raise UnknownNameError(f"{path} has no answer to a task {task_id!r}; it has {some}")
+    append_line(path, {"feedback": task_id, "right": right})
+
+
+def read_traces(path: str | Path) -> list[Trace]:
+    """The last trace of every task, with its feedback; raises `InputError` for other files."""
+    traces: dict[str, Trace] = {}
+    for number, line in _lines(Path(path)):
+        where = f"{path}, line {number}"
+        if "feedback" in line:
+            task_id, right = line["feedback"], line.get("right")
+            if task_id not in traces or not isinstance(right, bool):
+                raise InputError(f"{where}: feedback on {task_id!r}, which is not a task above it")
+            traces[task_id] = Trace(traces[task_id].features, traces[task_id].answer, right)
+            continue
+        features = line.pop("features", None)
+        try:
+            answer = from_json(Answer, line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{where}: not a trace of `autottt solve --log` ({error})") from error
+        if not isinstance(features, dict):
+            raise InputError(f"{where}: a trace without features")
+        traces[answer.task_id] = Trace(features, answer)
+    return list(traces.values())
+
+
+def outcomes_of(traces: list[Trace], *, model: str) -> list[Outcome]:
+    """What the traces with feedback say of the arms that ran, for the gate of that model.
+
+    A strategy that was asked for by name is left out, as there was no probe. The group of each is
+    its own task, as nothing else is known.
+    """
+    found = []
+    for trace in traces:
+        answer = trace.answer
+        if trace.right is None or not trace.features:
+            continue
+        arms = {}
+        given = next(a for a in answer.attempts if a.strategy == answer.strategy)
+        said = [c[0].output for c in given.candidates]
+        for attempt in answer.attempts:
+            if attempt.error is not None:
+                continue
+            same = [c[0].output if c else None for c in attempt.candidates] == said
+            if same or trace.right:
+                evidence = {k: float(v) for k, v in attempt.evidence.items()}
+                arms[attempt.strategy] = ArmOutcome(
+                    trace.right and same, attempt.seconds, attempt.tokens, evidence
+                )
+        found.append(
+            Outcome(answer.task_id, answer.task_id, model, answer.seed, trace.features, arms)
+        )
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, JSON]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the traces {path}: {error}") from error
+    lines = text.split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            if number == len(lines):
+                log.warning("%s ends in a torn line (%d), which is skipped", path, number)
+                return
+            raise InputError(f"{path}, line {number}: not JSON ({error})") from error
+        if not isinstance(value, dict):
+            raise InputError(f"{path}, line {number}: not an object")
+        yield number, value

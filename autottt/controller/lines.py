@@ -1,0 +1,55 @@
+"""Append-only files of one JSON object a line, which survive a writer that dies."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from autottt.types import JSON
+
+logger = logging.getLogger(__name__)
+
+
+def append_line(path: str | Path, record: JSON) -> None:
+    """Add one line and wait until it is on disk; the folder is made when it is missing.
+
+    There is one writer at a time. What a writer that died left of its last line is removed.
+    """
+    line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as file:
+        _mend_tail(file, path)
+        file.write(line)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _mend_tail(file: BinaryIO, path: Path) -> None:
+    """Make the log end with a newline: cut off a torn line, complete one that lacks only that."""
+    end = file.seek(0, os.SEEK_END)
+    if not end:
+        return
+    file.seek(end - 1)
+    if file.read() == b"\n":
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if is_json(content[start:]):
+        file.write(b"\n")
+    else:
+        logger.warning("%s ended in a torn line of %d bytes, now removed", path, end - start)
+        file.truncate(start)
+
+
+def is_json(text: bytes) -> bool:
+    """Whether a line is whole: no beginning of a JSON object is itself JSON."""
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True

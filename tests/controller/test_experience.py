@@ -1,0 +1,87 @@
+"""Traces and feedback: what a running system learns from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autottt.controller.experience import give_feedback, outcomes_of, read_traces
+from autottt.errors import InputError, UnknownNameError
+from autottt.serialise import to_json
+from autottt.types import Answer, Attempt, Candidate
+
+
+def attempt(arm: str, output: int | None, error: str | None = None) -> Attempt:
+    """An attempt whose winner is a grid of one cell."""
+    found = () if output is None else ((Candidate(((output,),), 1.0, -0.1),),)
+    return Attempt(arm, found, 1.0, 10, evidence={"vote_share": 0.5}, error=error)
+
+
+def trace(path: Path, task: str, *attempts: Attempt, answer: str) -> None:
+    """Append what the state machine would."""
+    given_ = next(a for a in attempts if a.strategy == answer)
+    whole = Answer(task, given_.candidates, answer, (), attempts, 0.9, 2.0, 20, True, 0)
+    with path.open("a") as file:
+        file.write(json.dumps({"features": {"vote_share": 0.5}, **to_json(whole)}) + "\n")
+
+
+def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
+    """The same answer shares its fate; others are wrong where it is right, and else unknown."""
+    path = tmp_path / "traces.jsonl"
+    ran = attempt("icl-vote", 1), attempt("a", 2), attempt("b", 2), attempt("c", None, "failed")
+    for task in ("good", "bad", "unknown"):
+        trace(path, task, *ran, answer="a")
+    give_feedback(path, "good", right=False)
+    give_feedback(path, "good", right=True)
+    give_feedback(path, "bad", right=False)
+    found = {o.task_id: o for o in outcomes_of(read_traces(path), model="m")}
+    assert set(found) == {"good", "bad"}
+    right = {task: {arm: a.right for arm, a in o.arms.items()} for task, o in found.items()}
+    assert right["good"] == {"icl-vote": False, "a": True, "b": True}
+    assert right["bad"] == {"a": False, "b": False}
+    assert found["good"].arms["a"].evidence == {"vote_share": 0.5}
+    assert found["good"].features == {"vote_share": 0.5}
+
+
+def test_feedback_on_a_task_that_was_never_answered(tmp_path: Path) -> None:
+    """The name and those that there are; nothing is written."""
+    path = tmp_path / "traces.jsonl"
+    trace(path, "known", attempt("icl-vote", 1), answer="icl-vote")
+    before = path.read_bytes()
+    with pytest.raises(UnknownNameError, match="'other'; it has known"):
+        give_feedback(path, "other", right=True)
+    assert path.read_bytes() == before
+    with pytest.raises(InputError, match="cannot read"):
+        give_feedback(tmp_path / "missing", "known", right=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[]", "{}", '{"feedback": "x", "right": true}', '{"features": 3}', "not json", '"text"'],
+)
+def test_a_file_of_something_else(tmp_path: Path, line: str) -> None:
+    """A complaint names the line."""
+    path = tmp_path / "traces.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(InputError, match="line 1"):
+        read_traces(path)
+
+
+@given(st.data())
+def test_a_torn_last_line_loses_only_itself(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A process that died while it wrote leaves the earlier answers readable."""
+    path = tmp_path_factory.mktemp("torn") / "traces.jsonl"
+    for task in ("one", "two"):
+        trace(path, task, attempt("icl-vote", 1), answer="icl-vote")
+    content = path.read_bytes()
+    first = content.index(b"\n") + 1
+    path.write_bytes(content[: data.draw(st.integers(first, len(content) - 2))])
+    assert [t.answer.task_id for t in read_traces(path)] == ["one"]
+    give_feedback(path, "one", right=True)
+    assert [t.right for t in read_traces(path)] == [True]
