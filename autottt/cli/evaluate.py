@@ -70,11 +70,11 @@ def evaluate(
     else:
         found = _own(logs, gate, fitted_on, price, group)
     if out is not None:
-        _write(found, out, ", ".join(path.name for path in logs))
+        write_report(found, out, ", ".join(path.name for path in logs))
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        _show(found, Console(), names=names)
+        show_report(found, Console(), names=names)
 
 
 def _own(
@@ -129,7 +129,8 @@ def _others(logs: list[Path], base: str | None, price: float) -> JSON:
     return evaluate_table(table, base, price)
 
 
-def _write(found: JSON, out: Path, title: str) -> None:
+def write_report(found: JSON, out: Path, title: str) -> None:
+    """The metrics and the report of them, in a folder that is made where it is missing."""
     from autottt.evaluation.html_report import html_report
 
     out.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,8 @@ def _write(found: JSON, out: Path, title: str) -> None:
     typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 
-def _show(found: JSON, console: Console, *, names: bool) -> None:
+def show_report(found: JSON, console: Console, *, names: bool = False) -> None:
+    """A summary on a terminal."""
     held = found["held_against"]
     title = f"{found['tasks']} tasks of {found['groups']} groups, price {found['price']:g}"
     shown = Table("policy", "accuracy", "seconds", f"{held} less this (95 %)", title=title)

@@ -15,6 +15,7 @@ import typer
 from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
+from autottt.cli.calibrate import calibrate
 from autottt.cli.demo import demo
 from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
@@ -68,6 +69,7 @@ COMMANDS = (
     feedback,
     sweep,
     evaluate,
+    calibrate,
     bench_adapt,
     bench_model,
     bench_pretrain,

@@ -8,6 +8,7 @@ run that was stopped goes on where it was.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -84,11 +85,13 @@ def sweep(
     strategies: Sequence[str],
     seed: int = 0,
     jobs: int = 1,
+    until: float | None = None,
     progress: Progress = no_progress,
 ) -> int:
     """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids."""
     grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
-    return measure_all(grouped, out, HuggingFaceModel(model), strategies, seed, progress, jobs=jobs)
+    loaded = HuggingFaceModel(model)
+    return measure_all(grouped, out, loaded, strategies, seed, progress, jobs=jobs, until=until)
 
 
 def measure_all(
@@ -100,10 +103,12 @@ def measure_all(
     progress: Progress = no_progress,
     *,
     jobs: int = 1,
+    until: float | None = None,
 ) -> int:
     """`measure` each task that the log does not hold yet, in `jobs` processes of one thread each.
 
-    With one job, in this process with the threads it has. The log is written here alone.
+    With one job, in this process with the threads it has. The log is written here alone. After
+    `until`, a reading of `time.monotonic()`, no further outcome is waited for.
     """
     done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
     every = list(tasks)
@@ -122,6 +127,9 @@ def measure_all(
         else:
             log.warning("%s", result)
         progress("measuring", place, len(todo))
+        if until is not None and time.monotonic() >= until:
+            log.warning("time is up after %d of %d tasks; run again to go on", place, len(todo))
+            break
     return len(read_outcomes(out)) if out.exists() else 0
 
 

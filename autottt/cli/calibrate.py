@@ -1,0 +1,81 @@
+"""`autottt calibrate`: a gate for a model and a kind of task, from tasks with known answers."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autottt.cli.exits import positive, valid_seed, writable
+from autottt.cli.fit import JOBS, MODEL
+
+ARMS = ("icl-vote", "ttt-light", "ttt-watch")
+
+
+def calibrate(
+    tasks: Annotated[
+        str, typer.Option(help="Tasks with their answers: a file, a directory, arc:training, ...")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder for outcomes, the gate and the report; to continue too.")
+    ],
+    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    hours: Annotated[
+        float | None, typer.Option(help="Stop measuring after so long; run again to go on.")
+    ] = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A strategy, given once each; without any: {', '.join(ARMS)}."),
+    ] = None,
+    jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+) -> None:
+    """Run the strategies on tasks, fit a gate to most of them, and certify and report on the rest.
+
+    Tasks are parted by groups: names that differ only in a number at the end are one group.
+    """
+    positive("--hours", hours)
+    positive("--jobs", jobs)
+    valid_seed(seed)
+    log, gate_file = out / "outcomes.jsonl", out / "gate.json"
+    writable(log)
+    from autottt.adapters.tasks.files import load_tasks
+    from autottt.cli.evaluate import show_report, write_report
+    from autottt.cli.fit import known_strategies
+    from autottt.cli.live import Bars
+    from autottt.controller.outcomes import read_outcomes
+    from autottt.controller.policy import Policy
+    from autottt.evaluation.calibrate import calibrated, split
+    from autottt.evaluation.collect import sweep
+    from autottt.evaluation.evaluate import evaluate
+
+    names = known_strategies(strategy or list(ARMS))
+    chosen = load_tasks(tasks)
+    until = None if hours is None else time.monotonic() + 3600 * hours
+    with Bars(Console(stderr=True)) as bars:
+        sweep(
+            chosen,
+            log,
+            model=model,
+            strategies=names,
+            seed=seed,
+            jobs=jobs,
+            until=until,
+            progress=bars,
+        )
+    fitted, kept = split(read_outcomes(log))
+    gate = calibrated(fitted, certify=kept, seed=seed)
+    gate.save(gate_file)
+    console = Console()
+    if kept:
+        found = evaluate(kept, gate, Policy(), fitted_on=fitted)
+        write_report(found, out, f"calibration on {tasks}")
+        show_report(found, console)
+    for risk in (0.05, 0.1, 0.2):
+        least = None if gate.risk is None else gate.risk.threshold(risk)
+        said = "not certified" if least is None else f"certified: gains below {least:.0%} are left"
+        console.print(f"missing at most {risk:.0%} of what training finds: {said}")
+    console.print(f"use it with `autottt solve --model {model} --gate {gate_file}`")
