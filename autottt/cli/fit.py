@@ -120,6 +120,9 @@ def fit(
         list[str] | None,
         typer.Option(help="A training strategy to choose among; given once each."),
     ] = None,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Hold boosted and stacked heads against it first.")
+    ] = False,
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
@@ -140,7 +143,22 @@ def fit(
         outcomes += seen
     gate = calibrated(outcomes, certify=read(certify or []), arms=arm)
     gate.save(out)
+    if compare:
+        _show_comparison(outcomes, gate.arms)
     typer.echo(json.dumps(gate.report, indent=2))
+
+
+def _show_comparison(outcomes: list[Outcome], arms: tuple[str, ...]) -> None:
+    from rich.table import Table
+
+    from autottt.evaluation.compare_heads import compare_heads
+
+    shown = Table("head", "estimator", "log-loss", "± (families)", "AUROC", "enough")
+    for head, entries in compare_heads(outcomes, arms).items():
+        for entry in entries:
+            numbers = f"{entry.log_loss:.3f}", f"{entry.error:.3f}", f"{entry.auroc:.3f}"
+            shown.add_row(head, entry.estimator, *numbers, "yes" if entry.chosen else "")
+    Console(stderr=True).print(shown)
 
 
 class Verdict(StrEnum):

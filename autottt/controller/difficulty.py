@@ -257,13 +257,12 @@ def fit_gate(
         )
     if arms is None:
         arms = sorted({arm for outcome in usable for arm in outcome.arms} - ICL_ARMS)
-    heads = {ICL_RIGHT: _fit_icl(usable, read, seed)}
-    for arm in arms:
-        others = [other for other in arms if other != arm]
-        heads[fix_head(arm)] = _fit_fixes(usable, arm, others, read, seed, looked=False)
-        if any(arm in o.arms and early(o.arms[arm].evidence) for o in usable):
-            heads[early_head(arm)] = _fit_fixes(usable, arm, others, read, seed, looked=True)
-        heads[right_head(arm)] = _fit_right(usable, arm, read, seed)
+    from autottt.controller.fitting import fit_head  # scikit-learn is for fitting alone
+
+    heads = {
+        name: fit_head(rows.values, rows.labels, rows.groups, seed=seed)
+        for name, rows in head_rows(usable, arms, read=read).items()
+    }
     return Gate(models[0], heads, fit_cost(usable), seed, reference=_reference(usable, heads))
 
 
@@ -280,75 +279,77 @@ def _reference(
     return found
 
 
-def _fit_icl(outcomes: Sequence[Outcome], read: Sequence[str] | None, seed: int) -> Head:
-    return _fit_head(
-        [_select(o.features, read) for o in outcomes],
-        [o.arms[ICL_VOTE].right for o in outcomes],
-        [o.group for o in outcomes],
-        seed=seed,
-    )
+@dataclass
+class Rows:
+    """What a head is fitted to: a row of features, a label and a group for every state."""
+
+    values: list[dict[str, float]] = field(default_factory=list)
+    labels: list[bool] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+
+    def add(self, values: Mapping[str, float], label: bool, group: str) -> None:
+        self.values.append(dict(values))
+        self.labels.append(label)
+        self.groups.append(group)
 
 
-def _fit_fixes(
+def head_rows(
+    outcomes: Sequence[Outcome], arms: Sequence[str], *, read: Sequence[str] | None = None
+) -> dict[str, Rows]:
+    """The rows of every head, by its name, from outcomes that all have icl-vote."""
+    found = {ICL_RIGHT: Rows()}
+    for outcome in outcomes:
+        values = _select(outcome.features, read)
+        found[ICL_RIGHT].add(values, outcome.arms[ICL_VOTE].right, outcome.group)
+    for arm in arms:
+        others = [other for other in arms if other != arm]
+        found[fix_head(arm)] = _fix_rows(outcomes, arm, others, read, looked=False)
+        if any(arm in o.arms and early(o.arms[arm].evidence) for o in outcomes):
+            found[early_head(arm)] = _fix_rows(outcomes, arm, others, read, looked=True)
+        found[right_head(arm)] = _right_rows(outcomes, arm, read)
+    return found
+
+
+def _fix_rows(
     outcomes: Sequence[Outcome],
     arm: str,
     others: Sequence[str],
     read: Sequence[str] | None,
-    seed: int,
     *,
     looked: bool,
-) -> Head:
-    """On states in which all that was tried is wrong. A failed attempt is not right either.
+) -> Rows:
+    """States in which all that was tried is wrong. A failed attempt is not right either.
 
     A task gives a state for the vote alone, and one for every few other arms that are wrong too.
     """
-    rows, labels, groups = [], [], []
+    found = Rows()
     for outcome in outcomes:
         if arm not in outcome.arms or outcome.arms[ICL_VOTE].right:
             continue
         shown = early(outcome.arms[arm].evidence) if looked else {}
         if looked and not shown:
             continue
+        known = {**_select(outcome.features, read), **_select(shown, read)}
         ran = {name: outcome.arms[name] for name in others if name in outcome.arms}
         wrong = [name for name, other in ran.items() if not other.right and other.error is None]
+        done = outcome.arms[arm]
         for count in range(MOST_TRIED + 1):
             for some in combinations(wrong, count):
                 tried = {name: ran[name].evidence for name in some}
-                rows.append({**_select(outcome.features, read), **_select(shown, read)})
-                rows[-1] |= before({}, tried, others)
-                labels.append(_succeeded(outcome, arm))
-                groups.append(outcome.group)
-    return _fit_head(rows, labels, groups, seed=seed)
+                values = {**known, **before({}, tried, others)}
+                found.add(values, done.right and done.error is None, outcome.group)
+    return found
 
 
-def _fit_right(
-    outcomes: Sequence[Outcome], arm: str, read: Sequence[str] | None, seed: int
-) -> Head:
+def _right_rows(outcomes: Sequence[Outcome], arm: str, read: Sequence[str] | None) -> Rows:
     """Only attempts that gave an answer are ever asked about."""
-    ran = [o for o in outcomes if arm in o.arms and o.arms[arm].error is None]
-    return _fit_head(
-        [_select(after(o.features, o.arms[arm].evidence), read) for o in ran],
-        [o.arms[arm].right for o in ran],
-        [o.group for o in ran],
-        seed=seed,
-    )
-
-
-def _fit_head(
-    rows: Sequence[Mapping[str, float]],
-    labels: Sequence[bool],
-    groups: Sequence[str],
-    *,
-    seed: int,
-) -> Head:
-    from autottt.controller.fitting import fit_head  # scikit-learn is for fitting alone
-
-    return fit_head(rows, labels, groups, seed=seed)
+    found = Rows()
+    for outcome in outcomes:
+        if arm in outcome.arms and outcome.arms[arm].error is None:
+            values = _select(after(outcome.features, outcome.arms[arm].evidence), read)
+            found.add(values, outcome.arms[arm].right, outcome.group)
+    return found
 
 
 def _select(row: Mapping[str, float], read: Sequence[str] | None) -> dict[str, float]:
     return {name: value for name, value in row.items() if read is None or name in read}
-
-
-def _succeeded(outcome: Outcome, arm: str) -> bool:
-    return outcome.arms[arm].right and outcome.arms[arm].error is None

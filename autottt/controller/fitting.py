@@ -12,11 +12,12 @@ The module knows nothing of arms, outcomes or files.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
@@ -24,6 +25,8 @@ from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from autottt.controller.heads import Head, Term
 from autottt.types import JSON
@@ -54,12 +57,16 @@ def fit_head(
     names = tuple(sorted({name for row in rows for name in row}))
     x, y = matrix(names, rows), np.asarray(labels, dtype=np.int64)
     families = np.asarray(groups, dtype=object)
-    estimator, strength, why = _fit(x, y, families, seed)
-    held_out = None if estimator is None else _out_of_group(x, y, families, seed)
+    estimator, strength, held_out, why = None, None, None, _too_little(x, y)
     base = np.full(len(y), _prior(y))
-    if held_out is not None and _loss(y, held_out) >= _loss(y, base):
-        estimator, strength, held_out = None, None, None
-        why = "on groups left out, the features predict no better than the base rate"
+    if not why:
+        fitted = HeadClassifier(random_state=seed).fit(x, y, groups=families)
+        estimator, strength, why = fitted.estimator_, fitted.C_, fitted.why_constant_
+    if estimator is not None:
+        held_out = out_of_group(lambda: HeadClassifier(random_state=seed), x, y, families, seed)
+        if _loss(y, held_out) >= _loss(y, base):
+            estimator, strength, held_out = None, None, None
+            why = "on groups left out, the features predict no better than the base rate"
     report: JSON = {
         "kind": "constant" if estimator is None else "logistic",
         "why_constant": why,
@@ -75,6 +82,74 @@ def fit_head(
         return Head(_prior(y), report=report)
     bias, terms = linear_form(estimator, names)
     return Head(_prior(y), bias, terms, report)
+
+
+class HeadClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Calibrated logistic regression that speaks of groups it has not seen; binary.
+
+    Missing values (NaN) count as the column's mean. `C` is chosen by the log-loss on groups left
+    out, and so is the sigmoid fitted; without `groups` each row is one. Where the data cannot
+    support that, `estimator_` is None, `why_constant_` says why, and probabilities are the base
+    rate with Laplace's correction.
+    """
+
+    def __init__(
+        self, strengths: Sequence[float] = STRENGTHS, folds: int = FOLDS, random_state: int = 0
+    ) -> None:
+        self.strengths = strengths
+        self.folds = folds
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> HeadClassifier:
+        x, labels = validate_data(self, X, y, ensure_all_finite="allow-nan", dtype=np.float64)
+        check_classification_targets(labels)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) != 2:
+            raise ValueError(
+                f"Only binary classification is supported. The data has {len(self.classes_)} class"
+            )
+        truth = (labels == self.classes_[1]).astype(np.int64)
+        known = np.arange(len(truth)) if groups is None else np.asarray(groups, dtype=object)
+        self.prior_ = _prior(truth)
+        self.estimator_: Any = None
+        self.C_: float | None = None
+        self.why_constant_ = _too_little(x, truth)
+        folds = _grouped_folds(truth, known, self.random_state, self.folds)
+        if not self.why_constant_ and folds is None:
+            self.why_constant_ = (
+                "the groups cannot be split with both classes on the side that trains"
+            )
+        if self.why_constant_ or folds is None:
+            return self
+        strength = _best_strength(x, truth, folds, self.strengths)
+        estimator = CalibratedClassifierCV(
+            _pipeline(strength), method="sigmoid", cv=folds, ensemble=False
+        ).fit(x, truth)
+        if estimator.calibrated_classifiers_[0].calibrators[0].a_ >= 0:
+            self.why_constant_ = "the features say nothing that carries over to other groups"
+            return self
+        estimator.set_params(cv=None)  # row numbers of a table that goes away
+        self.estimator_, self.C_ = estimator, strength
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        check_is_fitted(self)
+        x = validate_data(self, X, reset=False, ensure_all_finite="allow-nan", dtype=np.float64)
+        if self.estimator_ is None:
+            return np.tile([1 - self.prior_, self.prior_], (len(x), 1))
+        p: Array = self.estimator_.predict_proba(x)
+        return p
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        p = self.predict_proba(X)
+        chosen: NDArray[Any] = self.classes_[(p[:, 1] > 0.5).astype(int)]
+        return chosen
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        tags.input_tags.allow_nan = True
+        return tags
 
 
 def linear_form(estimator: Any, names: Sequence[str]) -> tuple[float, dict[str, Term]]:
@@ -107,29 +182,17 @@ def expected_calibration_error(y: Labels, p: Array) -> float:
     return math.fsum(gaps) / len(y)
 
 
-def _fit(x: Array, y: Labels, groups: NDArray[Any], seed: int) -> tuple[Any, float | None, str]:
-    """A calibrated estimator and its C, or None and the reason why there is none."""
+def _too_little(x: Array, y: Labels) -> str:
+    """Why a head on these rows is a constant; empty where it need not be."""
     fewest = min(int(y.sum()), int(len(y) - y.sum()))
     if fewest < FEWEST:
-        return None, None, f"only {fewest} tasks of the rarer class, fewer than {FEWEST}"
-    if not x.shape[1]:
-        return None, None, "no features"
-    folds = _grouped_folds(y, groups, seed)
-    if folds is None:
-        return None, None, "the groups cannot be split with both classes on the side that trains"
-    strength = _best_strength(x, y, folds)
-    estimator = CalibratedClassifierCV(
-        _pipeline(strength), method="sigmoid", cv=folds, ensemble=False
-    ).fit(x, y)
-    if estimator.calibrated_classifiers_[0].calibrators[0].a_ >= 0:
-        return None, None, "the features say nothing that carries over to other groups"
-    estimator.set_params(cv=None)  # row numbers of a table that goes away
-    return estimator, strength, ""
+        return f"only {fewest} tasks of the rarer class, fewer than {FEWEST}"
+    return "" if x.shape[1] else "no features"
 
 
-def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int) -> Folds | None:
-    """As many folds as possible, up to `FOLDS`, with both classes in every training part."""
-    for k in range(min(FOLDS, len(set(groups))), 1, -1):
+def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int, most: int) -> Folds | None:
+    """As many folds as possible, up to `most`, with both classes in every training part."""
+    for k in range(min(most, len(set(groups))), 1, -1):
         splitter = GroupKFold(k, shuffle=True, random_state=seed)
         folds: Folds = list(splitter.split(y, y, groups))
         if all(0 < y[train].sum() < len(train) for train, _ in folds):
@@ -137,12 +200,12 @@ def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int) -> Folds | None:
     return None
 
 
-def _best_strength(x: Array, y: Labels, folds: Folds) -> float:
+def _best_strength(x: Array, y: Labels, folds: Folds, strengths: Sequence[float]) -> float:
     def loss(strength: float) -> float:
         p = cross_val_predict(_pipeline(strength), x, y, cv=folds, method="predict_proba")
         return _loss(y, p[:, 1])
 
-    return min(STRENGTHS, key=loss)  # the first of equals: the stronger penalty
+    return min(strengths, key=loss)  # the first of equals: the stronger penalty
 
 
 def _pipeline(strength: float) -> Pipeline:
@@ -153,18 +216,17 @@ def _pipeline(strength: float) -> Pipeline:
     )
 
 
-def _out_of_group(x: Array, y: Labels, groups: NDArray[Any], seed: int) -> Array:
-    """Probabilities of each row from a head fitted, from start to end, without its group."""
+def out_of_group(
+    make: Callable[[], Any], x: Array, y: Labels, groups: NDArray[Any], seed: int
+) -> Array:
+    """Probabilities of each row from an estimator fitted, from start to end, without its group."""
     p = np.empty(len(y))
     k = min(FOLDS, len(set(groups)))
     for train, test in GroupKFold(k, shuffle=True, random_state=seed).split(x, y, groups):
-        estimator, _, _ = _fit(x[train], y[train], groups[train], seed)
-        p[test] = _prior(y[train]) if estimator is None else _positive(estimator, x[test])
-    return p
-
-
-def _positive(estimator: Any, x: Array) -> Array:
-    p: Array = estimator.predict_proba(x)[:, 1]  # (rows,)
+        if len(set(y[train])) < 2:
+            p[test] = _prior(y[train])
+            continue
+        p[test] = make().fit(x[train], y[train], groups=groups[train]).predict_proba(x[test])[:, 1]
     return p
 
 

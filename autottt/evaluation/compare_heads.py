@@ -1,0 +1,114 @@
+"""Is logistic regression enough for a head? Nested cross-validation over task families.
+
+Three estimators predict families that were left out of everything, their own choices included:
+logistic regression, gradient boosting, and a logistic regression over both. The simplest whose mean
+log-loss is within one standard error of the best is enough (Breiman et al., 1984).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from autottt.controller.difficulty import READ, Rows, head_rows
+from autottt.controller.fitting import FEWEST, HeadClassifier, matrix, out_of_group
+from autottt.controller.outcomes import ICL_VOTE, Outcome
+
+FOLDS = 5
+BOOSTING = {"max_depth": [2, 3], "learning_rate": [0.03, 0.1], "max_iter": [30, 100]}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One estimator on one head: mean log-loss (nats) with its standard error over families."""
+
+    estimator: str
+    log_loss: float
+    error: float
+    auroc: float
+    chosen: bool
+
+
+def compare_heads(
+    outcomes: Sequence[Outcome], arms: Sequence[str], *, seed: int = 0
+) -> dict[str, list[Entry]]:
+    """Every head that has enough tasks of both classes, by name."""
+    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
+    return {
+        name: compare(rows, seed=seed)
+        for name, rows in head_rows(usable, arms, read=READ).items()
+        if min(sum(rows.labels), len(rows.labels) - sum(rows.labels)) >= 4 * FEWEST
+    }
+
+
+def compare(rows: Rows, *, seed: int = 0) -> list[Entry]:
+    """The estimators from the simplest on; `chosen` marks the one that is enough."""
+    from sklearn.metrics import roc_auc_score
+
+    names = tuple(sorted({name for row in rows.values for name in row}))
+    x, y = matrix(names, rows.values), np.asarray(rows.labels, dtype=np.int64)
+    groups = np.asarray(rows.groups, dtype=object)
+    makers: dict[str, Callable[[], Any]] = {
+        "logistic regression": lambda: HeadClassifier(random_state=seed),
+        "gradient boosting": lambda: _Boosted(seed),
+        "both, stacked": lambda: _Stacked(seed),
+    }
+    found = []
+    for name, make in makers.items():
+        p = np.clip(out_of_group(make, x, y, groups, seed), 1e-3, 1 - 1e-3)
+        losses: NDArray[np.float64] = -(y * np.log(p) + (1 - y) * np.log(1 - p))
+        error = _error_over(losses, groups)
+        found.append((name, float(losses.mean()), error, float(roc_auc_score(y, p))))
+    best = min(found, key=lambda entry: entry[1])
+    enough = next(name for name, loss, _, _ in found if loss <= best[1] + best[2])
+    return [Entry(n, loss, error, auroc, n == enough) for n, loss, error, auroc in found]
+
+
+class _Boosted:
+    """Gradient boosting whose size is chosen on groups left out."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def fit(self, x: Any, y: Any, groups: Any) -> Any:
+        folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=self._seed)
+        search = GridSearchCV(
+            HistGradientBoostingClassifier(random_state=self._seed, min_samples_leaf=10),
+            BOOSTING,
+            scoring="neg_log_loss",
+            cv=[s for s in folds.split(x, y, groups) if 0 < y[s[1]].sum() < len(s[1])],
+        )
+        return search.fit(x, y).best_estimator_
+
+
+class _Stacked:
+    """Logistic regression over the other two, fitted to what they say of groups left out."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    def fit(self, x: Any, y: Any, groups: Any) -> Any:
+        folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=self._seed)
+        boosted = HistGradientBoostingClassifier(
+            random_state=self._seed, min_samples_leaf=10, max_depth=2, max_iter=50
+        )
+        return StackingClassifier(
+            [("linear", HeadClassifier(random_state=self._seed)), ("boosted", boosted)],
+            LogisticRegression(),
+            cv=list(folds.split(x, y, groups)),
+        ).fit(x, y)
+
+
+def _error_over(losses: NDArray[np.float64], groups: Sequence[Any] | NDArray[Any]) -> float:
+    """The standard error of the mean, whole groups being drawn."""
+    names = sorted(set(groups))
+    gaps = np.array([(losses - losses.mean())[groups == name].sum() for name in names])
+    n = len(names)
+    return float(np.sqrt((gaps**2).sum() * n / (n - 1)) / len(losses)) if n > 1 else float("inf")
