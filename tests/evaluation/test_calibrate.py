@@ -1,0 +1,95 @@
+"""From outcomes to a gate with prices and certificates, and which estimator is enough."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from autottt.controller.difficulty import Rows
+from autottt.controller.outcomes import ArmOutcome, Outcome
+from autottt.controller.policy import Policy
+from autottt.errors import GateError
+from autottt.evaluation.calibrate import calibrated, risk_table, split
+from autottt.evaluation.compare_heads import compare
+from autottt.evaluation.policies import sequential
+
+
+def world(n: int, *, seed: int = 0, families: str = "f") -> list[Outcome]:
+    """Vote share says whether the vote is right, regularity whether training is; two arms."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in range(n):
+        share, regular = rng.random(), rng.random()
+        vote, good = bool(rng.random() < share), bool(rng.random() < regular)
+        cheap = good and bool(rng.random() < 0.6)
+        features = {"vote_share": share, "same_size": regular, "prompt_tokens": 300.0}
+        arms = {
+            "icl-vote": ArmOutcome(vote, 0.5, 1, {"probe_seconds": 0.6}),
+            "light": ArmOutcome(cheap, 1.0, 1, {"vote_share": 0.9 if cheap else 0.3}),
+            "long": ArmOutcome(good, 6.0, 1, {"vote_share": 0.9 if good else 0.3}),
+        }
+        found.append(Outcome(f"{families}{k}", f"{families}{k % 15}", "m", 0, features, arms))
+    return found
+
+
+def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify() -> None:
+    """Dearer seconds buy fewer of them; on new tasks of the kind the certified risk is kept."""
+    gate = calibrated(world(300), certify=world(400, seed=1, families="g"))
+    prices, seconds, accuracy = zip(*gate.prices, strict=True)
+    assert list(prices) == sorted(prices)
+    assert seconds[0] > 4 > 0.7 > seconds[-1]
+    assert accuracy[0] > accuracy[-1] + 0.1
+    fresh = world(600, seed=2, families="h")
+    asked = sequential(fresh, gate, Policy(gate.price_for(3.0)))
+    assert 1.5 < asked.mean_seconds < 3.6
+    assert gate.risk is not None
+    least = gate.risk.threshold(0.15)
+    assert least is not None
+    assert least > 0
+    answerable = [o for o in fresh if not o.arms["icl-vote"].right and o.arms["long"].right]
+    careful = sequential(answerable, gate, Policy(0.0, least=least))
+    assert 1 - careful.accuracy < 0.15
+    assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
+
+
+def test_certifying_needs_other_families_of_the_same_model() -> None:
+    """A certificate from what was fitted to is worth nothing."""
+    with pytest.raises(GateError, match="15 families are in both logs"):
+        calibrated(world(60), certify=world(60, seed=1))
+    other = [replace(o, model="n") for o in world(60, families="g")]
+    with pytest.raises(GateError, match="another model"):
+        calibrated(world(60), certify=other)
+
+
+def test_what_escalating_always_misses_is_what_choosing_gets_wrong() -> None:
+    """Counts of misses are of answerable tasks, and grow with the threshold in the end."""
+    log = world(300, families="g")
+    table = risk_table(log, calibrated(world(300, seed=3)))
+    right = [any(o.arms[a].right for a in ("light", "long")) for o in log]
+    votes = [o.arms["icl-vote"].right for o in log]
+    assert table.answerable == sum(r and not v for r, v in zip(right, votes, strict=True))
+    assert table.missed[0] < table.missed[-1] <= table.answerable
+
+
+def test_a_split_keeps_groups_whole_and_stays_the_same() -> None:
+    """More outcomes of known groups stay on their side."""
+    fit, certify = split(world(150))
+    assert not {o.group for o in fit} & {o.group for o in certify}
+    assert certify
+    more = split(world(300))
+    assert {o.group for o in more[1]} == {o.group for o in certify}
+
+
+def test_the_simplest_estimator_is_taken_unless_another_is_clearly_better() -> None:
+    """A linear rule needs no trees; one that turns on two features together does."""
+    rng = np.random.default_rng(0)
+    linear, crossed = Rows(), Rows()
+    for k in range(500):
+        a, b, noise = rng.normal(size=3)
+        values = {"a": float(a), "b": float(b)}
+        linear.add(values, bool(a + b + noise > 0), f"f{k % 20}")
+        crossed.add(values, bool(a * b + 0.2 * noise > 0), f"f{k % 20}")
+    assert next(e for e in compare(linear) if e.chosen).estimator == "logistic regression"
+    assert next(e for e in compare(crossed) if e.chosen).estimator != "logistic regression"
