@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from autottt.controller.outcomes import ArmOutcome, Outcome
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
 # the same examples in every run, and no time limit of their own: a failure can be repeated
@@ -67,3 +72,27 @@ def tiny_model(tiny_model_folder: Path) -> HuggingFaceModel:
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
     return HuggingFaceModel(str(tiny_model_folder))
+
+
+@pytest.fixture(scope="session")
+def world() -> Callable[..., list[Outcome]]:
+    """`world(n, seed=0, families="f")`: outcomes of a world with a cheap arm and a long one."""
+    return _world
+
+
+def _world(n: int, *, seed: int = 0, families: str = "f") -> list[Outcome]:
+    """Vote share says whether the vote is right, regularity whether training is; two arms."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for k in range(n):
+        share, regular = rng.random(), rng.random()
+        vote, good = bool(rng.random() < share), bool(rng.random() < regular)
+        cheap = good and bool(rng.random() < 0.6)
+        features = {"vote_share": share, "same_size": regular, "prompt_tokens": 300.0}
+        arms = {
+            "icl-vote": ArmOutcome(vote, 0.5, 1, {"probe_seconds": 0.6}),
+            "light": ArmOutcome(cheap, 1.0, 1, {"vote_share": 0.9 if cheap else 0.3}),
+            "long": ArmOutcome(good, 6.0, 1, {"vote_share": 0.9 if good else 0.3}),
+        }
+        found.append(Outcome(f"{families}{k}", f"{families}{k % 15}", "m", 0, features, arms))
+    return found

@@ -20,6 +20,7 @@ from autottt.cli.demo import DEMO_TASKS
 from autottt.cli.fit import choose_families
 from autottt.cli.live import Bars, Reporter
 from autottt.cli.main import COMMANDS
+from autottt.controller.budget import Budget
 from autottt.errors import (
     AutotttError,
     ContextLengthError,
@@ -189,13 +190,15 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
     done = run(
         *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5", "--strategy", "ttt"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
-        *("--adapters", "kept", "--compile"),
+        *("--adapters", "kept", "--compile", "--explore", "0.1", "--log", str(tmp_path / "log")),
     )
     assert done.exit_code == 0
     assert solver.seen == {
         "model": "m",
         "gate": Path("g"),
-        "price": 0.5,
+        "budget": Budget(price=0.5),
+        "explore": 0.1,
+        "log": tmp_path / "log",
         "strategy": "ttt",
         "deadline": 2.5,
         "seed": 7,
@@ -324,6 +327,16 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["collect", "--out", "x.jsonl", "--tasks-per-family", "0"],
         ["collect", "--out", "."],
         ["fit", "none.jsonl", "--out", "gate.json"],
+        ["fit", "none.jsonl", "--out", "gate.json", "--certify", "none.jsonl"],
+        ["feedback", "task", "right", "--log", "none.jsonl"],
+        ["feedback", "task", "perhaps", "--log", "none.jsonl"],
+        ["evaluate"],
+        ["evaluate", "none.jsonl"],
+        ["evaluate", "none.csv", "--base", "icl"],
+        ["evaluate", "none.jsonl", "--base", "icl"],
+        ["evaluate", "--traces", "none.jsonl"],
+        ["calibrate", "--tasks", "nowhere", "--out", "made"],
+        ["calibrate", "--tasks", "arc:3c9b0459", "--out", "made", "--hours", "0"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--max-tokens", "3"],
         ["sweep", "arc:nonsense", "--out", "x.jsonl"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--strategy", "nonsense"],

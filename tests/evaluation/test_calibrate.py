@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from autottt.controller.difficulty import Rows
-from autottt.controller.outcomes import ArmOutcome, Outcome
+from autottt.controller.outcomes import Outcome
 from autottt.controller.policy import Policy
 from autottt.errors import GateError
 from autottt.evaluation.calibrate import calibrated, risk_table, split
 from autottt.evaluation.compare_heads import compare
 from autottt.evaluation.policies import sequential
 
-
-def world(n: int, *, seed: int = 0, families: str = "f") -> list[Outcome]:
-    """Vote share says whether the vote is right, regularity whether training is; two arms."""
-    rng = np.random.default_rng(seed)
-    found = []
-    for k in range(n):
-        share, regular = rng.random(), rng.random()
-        vote, good = bool(rng.random() < share), bool(rng.random() < regular)
-        cheap = good and bool(rng.random() < 0.6)
-        features = {"vote_share": share, "same_size": regular, "prompt_tokens": 300.0}
-        arms = {
-            "icl-vote": ArmOutcome(vote, 0.5, 1, {"probe_seconds": 0.6}),
-            "light": ArmOutcome(cheap, 1.0, 1, {"vote_share": 0.9 if cheap else 0.3}),
-            "long": ArmOutcome(good, 6.0, 1, {"vote_share": 0.9 if good else 0.3}),
-        }
-        found.append(Outcome(f"{families}{k}", f"{families}{k % 15}", "m", 0, features, arms))
-    return found
+World = Callable[..., list[Outcome]]
 
 
-def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify() -> None:
+def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify(world: World) -> None:
     """Dearer seconds buy fewer of them; on new tasks of the kind the certified risk is kept."""
     gate = calibrated(world(300), certify=world(400, seed=1, families="g"))
     prices, seconds, accuracy = zip(*gate.prices, strict=True)
@@ -54,7 +39,7 @@ def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify() -> None:
     assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
 
 
-def test_certifying_needs_other_families_of_the_same_model() -> None:
+def test_certifying_needs_other_families_of_the_same_model(world: World) -> None:
     """A certificate from what was fitted to is worth nothing."""
     with pytest.raises(GateError, match="15 families are in both logs"):
         calibrated(world(60), certify=world(60, seed=1))
@@ -63,7 +48,7 @@ def test_certifying_needs_other_families_of_the_same_model() -> None:
         calibrated(world(60), certify=other)
 
 
-def test_what_escalating_always_misses_is_what_choosing_gets_wrong() -> None:
+def test_what_escalating_always_misses_is_what_choosing_gets_wrong(world: World) -> None:
     """Counts of misses are of answerable tasks, and grow with the threshold in the end."""
     log = world(300, families="g")
     table = risk_table(log, calibrated(world(300, seed=3)))
@@ -73,7 +58,7 @@ def test_what_escalating_always_misses_is_what_choosing_gets_wrong() -> None:
     assert table.missed[0] < table.missed[-1] <= table.answerable
 
 
-def test_a_split_keeps_groups_whole_and_stays_the_same() -> None:
+def test_a_split_keeps_groups_whole_and_stays_the_same(world: World) -> None:
     """More outcomes of known groups stay on their side."""
     fit, certify = split(world(150))
     assert not {o.group for o in fit} & {o.group for o in certify}

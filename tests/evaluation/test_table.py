@@ -11,7 +11,7 @@ from autottt.errors import InputError
 from autottt.evaluation.evaluate import evaluate_table
 from autottt.evaluation.table import from_csv, from_outcomes
 
-PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "bbh_llama31_8b_outcomes.csv"
+PUBLISHED = "bbh_llama31_8b_outcomes.csv"
 HEADER = "task,arm,seed,accuracy,adapt_seconds,eval_seconds\n"
 
 
@@ -58,10 +58,9 @@ def test_other_files_are_refused(tmp_path: Path, text: str, complaint: str) -> N
         from_csv(tmp_path / "missing.csv")
 
 
-@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published outcomes are not here")
-def test_published_means_are_reproduced() -> None:
+def test_published_means_are_reproduced(shared_data: Path) -> None:
     """The 8B model's means over 27 tasks and 5 seeds, and how often training does not help."""
-    found = evaluate_table(from_csv(PUBLISHED), "icl_10", 0.0)
+    found = evaluate_table(from_csv(shared_data / PUBLISHED), "icl_10", 0.0)
     shares = {row["policy"]: round(100 * row["accuracy"], 1) for row in found["policies"]}
     assert found["groups"] == 27
     assert found["tasks"] == 135

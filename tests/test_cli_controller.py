@@ -1,0 +1,156 @@
+"""Fitting, evaluating and learning on from the command line, on outcomes of a made-up world."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from autottt.adapters.tasks.files import load_tasks
+from autottt.cli import app
+from autottt.controller.difficulty import load_gate
+from autottt.controller.outcomes import Outcome, append_outcome, read_outcomes
+from autottt.evaluation.collect import is_right
+from autottt.solver import Solver
+
+PUBLISHED = "bbh_llama31_8b_outcomes.csv"
+World = Callable[..., list[Outcome]]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def write(path: Path, outcomes: list[Outcome]) -> Path:
+    for outcome in outcomes:
+        append_outcome(path, outcome)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, world: World) -> Path:
+    """Logs to fit, to certify and to report on, and the gate that `fit` makes of them."""
+    found = tmp_path_factory.mktemp("logs")
+    write(found / "fit.jsonl", world(150))
+    write(found / "certify.jsonl", world(150, seed=1, families="g"))
+    write(found / "report.jsonl", world(80, seed=2, families="h"))
+    gate = found / "gate.json"
+    done = run("fit", found / "fit.jsonl", "--certify", found / "certify.jsonl", "--out", gate)
+    assert done.exit_code == 0, done.output
+    assert set(json.loads(done.stdout)) >= {"icl_right", "light_fixes", "long_right"}
+    return found
+
+
+class Text(HTMLParser):
+    """The text of a page; any reference to something outside of it is an error."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag not in ("script", "link", "img")
+        assert not any(
+            name in ("src", "href", "xlink:href") and not (value or "").startswith("#")
+            for name, value in attrs
+        )
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_log_is_evaluated(folder: Path, tmp_path: Path) -> None:
+    """The summary, the metrics and a report that needs nothing but itself say the same."""
+    gate = "--gate", folder / "gate.json", "--fitted-on", folder / "fit.jsonl"
+    done = run("evaluate", folder / "report.jsonl", *gate, "--out", tmp_path / "out", "--names")
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    rows = {row["policy"]: row for row in found["policies"]}
+    outcomes = read_outcomes(folder / "report.jsonl")
+    assert found["tasks"] == len(outcomes)
+    for arm in ("icl-vote", "light", "long"):
+        assert rows[arm]["accuracy"] == sum(o.arms[arm].right for o in outcomes) / len(outcomes)
+    for other in ("random at matched cost", "one-shot gate", "best single feature", "auto"):
+        assert rows[other]["accuracy"] <= rows["oracle"]["accuracy"]
+    assert rows["auto"]["utility"] > max(rows["icl-vote"]["utility"], rows["long"]["utility"])
+    assert 0 < found["oracle_gain_recovered"] <= 1
+    assert found["heads"]["icl wrong"]["auroc"] > 0.7
+    assert found["controller"]["overhead_share"] < 0.05
+    assert sum(len(ids) for ids in found["two_by_two"]["long"].values()) == len(outcomes)
+    page = Text((tmp_path / "out" / "report.html").read_text()).text
+    for text in ("random at matched cost", "share of the oracle's gain", "icl wrong", "Lost"):
+        assert text in page
+    assert "broken" in done.stdout
+    as_json = run("evaluate", folder / "report.jsonl", *gate, "--json")
+    same = json.loads(as_json.stdout)
+    assert same["policies"] == found["policies"]
+
+
+def test_prices_and_risk_come_from_the_logs(folder: Path) -> None:
+    """A fitted gate knows what a mean cost takes, and can certify a risk."""
+    model = read_outcomes(folder / "fit.jsonl")[0].model
+    gate = load_gate(folder / "gate.json", model=model)
+    assert gate.price_for(3.0) > gate.price_for(6.0)
+    assert gate.risk is not None
+    assert gate.risk.threshold(0.3) is not None
+
+
+def test_others_results_are_evaluated(shared_data: Path, tmp_path: Path) -> None:
+    """Without features there is no controller, but every fixed arm and the oracle."""
+    done = run("evaluate", shared_data / PUBLISHED, "--base", "icl_10", "--out", tmp_path, "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert {"ttt_10", "oracle"} <= {row["policy"] for row in found["policies"]}
+    assert "shared_ttt" in Text((tmp_path / "report.html").read_text()).text
+    refused = run("evaluate", shared_data / PUBLISHED)
+    assert refused.exit_code == 2
+    assert "--base" in refused.stderr
+
+
+def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
+    """Answers leave traces; what is said of them reaches the next gate."""
+    tasks = load_tasks("arc:training")
+    short = sorted(tasks, key=lambda t: len(str(t.demonstrations)))[:3]
+    log = tmp_path / "traces.jsonl"
+    solver = Solver(explore=0.5)
+    for task in short:
+        answer = solver.solve(task, log=log)
+        attempt = next(a for a in answer.attempts if a.strategy == answer.strategy)
+        verdict = "right" if is_right(attempt, task) else "wrong"
+        assert run("feedback", task.id, verdict, "--log", log).exit_code == 0
+    shipped = Path(__file__).parents[1] / "autottt" / "assets" / "embedded" / "outcomes.jsonl"
+    sample = write(tmp_path / "some.jsonl", read_outcomes(shipped)[:40])
+    done = run("fit", sample, "--update", log, "--out", tmp_path / "gate.json")
+    assert done.exit_code == 0, done.output
+    assert "3 tasks with feedback" in done.stderr
+    refused = run("evaluate", "--traces", log)
+    assert refused.exit_code == 2
+    assert "explore more" in refused.stderr
+
+
+def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
+    """Measured, fitted and reported in one go; run again, nothing is measured twice."""
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    tasks = sorted(load_tasks("arc:training"), key=lambda t: len(str(t.demonstrations)))[:6]
+    for task in tasks:
+        assert task.targets is not None
+        shown = [{"input": e.input, "output": e.output} for e in task.demonstrations]
+        asked = [{"input": q, "output": t} for q, t in zip(task.queries, task.targets, strict=True)]
+        (folder / f"{task.id}.json").write_text(json.dumps({"train": shown, "test": asked}))
+    out = tmp_path / "out"
+    command = "calibrate", "--tasks", folder, "--out", out, "--strategy", "icl-vote"
+    command = (*command, "--strategy", "ttt-light")
+    done = run(*command)
+    assert done.exit_code == 0, done.output
+    assert len(read_outcomes(out / "outcomes.jsonl")) == 6
+    assert "not certified" in done.stdout
+    before = (out / "outcomes.jsonl").read_bytes()
+    assert run(*command, "--hours", "0.0001").exit_code == 0
+    assert (out / "outcomes.jsonl").read_bytes() == before
+    assert Solver(gate=out / "gate.json").warnings == ()
