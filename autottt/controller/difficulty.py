@@ -4,11 +4,11 @@ Heads, all calibrated over task families that were left out:
 
     icl_right   P(icl-vote is right               | probe)
     X_fixes     P(X is right | all tried are wrong, probe, what was tried)   for a training arm X
-    X_early     the same, a few steps into X      | and what these steps show
+    X_lookK     the same, at the K-th look at X   | and what its steps have shown so far
     X_right     P(X is right                      | probe and X's own evidence), after the attempt
 
 The evidence of an attempt enters `X_right` under names that start with `after_`; that of an arm Y
-tried before enters `X_fixes` and `X_early` under names that start with `Y:`. The gate also holds
+tried before enters `X_fixes` and `X_lookK` under names that start with `Y:`. The gate also holds
 the cost model and the fingerprint of the model that it was fitted for, and refuses others. How to
 choose by these numbers is `policy`'s business.
 """
@@ -16,6 +16,7 @@ choose by these numbers is `policy`'s business.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import combinations
@@ -33,8 +34,9 @@ from autottt.types import JSON
 
 ICL_RIGHT = "icl_right"
 AFTER = "after_"
-EARLY = ("early_", "start_")  # of what the first steps of a training show
-EARLY_SECONDS = "early_seconds"  # how long they took
+LOOK = "look"  # in the evidence of a look, its number
+LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
+_LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence
 
 # What the gate reads. With a hundred tasks to fit on, these few predict families left out better
 # than all that the probe measures (grouped cross-validation on calibration tasks).
@@ -52,12 +54,12 @@ READ = (
     "after_last_loss",
     "after_held_out_loss",
     "after_held_out_exact",
-    "early_loss",
-    "early_drop",
+    "look_loss",
+    "look_drop",
     "start_held_out_loss",
     "start_held_out_exact",
-    "early_held_out_loss",
-    "early_held_out_exact",
+    "look_held_out_loss",
+    "look_held_out_exact",
 )
 TRIED = ("vote_share", "agrees_with_icl", "last_loss", "held_out_exact")  # of an arm tried before
 SAMPLE = 200  # values of a feature that the gate keeps, for telling drift
@@ -69,9 +71,9 @@ def fix_head(arm: str) -> str:
     return f"{arm}_fixes"
 
 
-def early_head(arm: str) -> str:
-    """The head for whether `arm`, a few steps into its training, will be right."""
-    return f"{arm}_early"
+def look_head(arm: str, look: int) -> str:
+    """The head for whether `arm`, at that look at its training, will be right."""
+    return f"{arm}_look{look}"
 
 
 def right_head(arm: str) -> str:
@@ -84,9 +86,15 @@ def after(features: Mapping[str, float], evidence: Mapping[str, float]) -> dict[
     return {**features, **{AFTER + name: value for name, value in evidence.items()}}
 
 
-def early(evidence: Mapping[str, float]) -> dict[str, float]:
-    """The part of an attempt's evidence that its first steps showed."""
-    return {name: value for name, value in evidence.items() if name.startswith(EARLY)}
+def looks(evidence: Mapping[str, float]) -> list[dict[str, float]]:
+    """What an attempt's evidence says of each look at its training, in order, as judges hear it."""
+    start = {name: value for name, value in evidence.items() if name.startswith("start_")}
+    found: dict[int, dict[str, float]] = {}
+    for name, value in evidence.items():
+        if match := _LOOKED.fullmatch(name):
+            number = int(match[1])
+            found.setdefault(number, {LOOK: float(number), **start})[f"look_{match[2]}"] = value
+    return [found[number] for number in sorted(found) if LOOK_SECONDS in found[number]]
 
 
 def before(
@@ -143,11 +151,11 @@ class Gate:
         arm: str,
         features: Mapping[str, float],
         tried: Mapping[str, Mapping[str, float]],
-        early: Mapping[str, float] | None = None,
+        look: Mapping[str, float] | None = None,
     ) -> float:
-        """P(`arm` is right | the arms tried are wrong), with `early` after its first steps."""
-        head = fix_head(arm) if early is None else early_head(arm)
-        return self.probability(head, {**before(features, tried, self.arms), **(early or {})})
+        """P(`arm` is right | the arms tried are wrong), with a `look` at its training."""
+        head = fix_head(arm) if look is None else look_head(arm, int(look[LOOK]))
+        return self.probability(head, {**before(features, tried, self.arms), **(look or {})})
 
     def price_for(self, seconds: float) -> float:
         """The lowest price at which a task takes at most so many seconds on average.
@@ -303,9 +311,11 @@ def head_rows(
         found[ICL_RIGHT].add(values, outcome.arms[ICL_VOTE].right, outcome.group)
     for arm in arms:
         others = [other for other in arms if other != arm]
-        found[fix_head(arm)] = _fix_rows(outcomes, arm, others, read, looked=False)
-        if any(arm in o.arms and early(o.arms[arm].evidence) for o in outcomes):
-            found[early_head(arm)] = _fix_rows(outcomes, arm, others, read, looked=True)
+        found[fix_head(arm)] = _fix_rows(outcomes, arm, others, read)
+        most = max((len(looks(o.arms[arm].evidence)) for o in outcomes if arm in o.arms), default=0)
+        for look in range(1, most + 1):
+            rows = _fix_rows(outcomes, arm, others, read, look=look)
+            found[look_head(arm, look)] = rows
         found[right_head(arm)] = _right_rows(outcomes, arm, read)
     return found
 
@@ -316,7 +326,7 @@ def _fix_rows(
     others: Sequence[str],
     read: Sequence[str] | None,
     *,
-    looked: bool,
+    look: int = 0,
 ) -> Rows:
     """States in which all that was tried is wrong. A failed attempt is not right either.
 
@@ -326,8 +336,9 @@ def _fix_rows(
     for outcome in outcomes:
         if arm not in outcome.arms or outcome.arms[ICL_VOTE].right:
             continue
-        shown = early(outcome.arms[arm].evidence) if looked else {}
-        if looked and not shown:
+        taken = looks(outcome.arms[arm].evidence) if look else []
+        shown = next((seen for seen in taken if seen[LOOK] == look), {})
+        if look and not shown:
             continue
         known = {**_select(outcome.features, read), **_select(shown, read)}
         ran = {name: outcome.arms[name] for name in others if name in outcome.arms}

@@ -180,10 +180,10 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
 
 
 def _verdict(
-    state: SolveState, context: SolveContext, arm: str, early: Mapping[str, float]
+    state: SolveState, context: SolveContext, arm: str, look: Mapping[str, float]
 ) -> str | None:
     return verdict(
-        context.policy, context.gate, state["features"], tried=_tried(state), arm=arm, early=early
+        context.policy, context.gate, state["features"], tried=_tried(state), arm=arm, look=look
     )
 
 

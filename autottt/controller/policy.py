@@ -3,8 +3,8 @@
 With a gate the choice maximises the expected utility `gain - price * seconds`, where answering now
 has a gain and a cost of zero. The gain of an arm not yet tried is the chance that the answer in
 hand is wrong times the gate's estimate that the arm is then right, which knows the probe and what
-the arms tried so far have shown. An arm that would not end before the deadline is left out. A few
-steps into a training `verdict` asks again, with what they showed, for the seconds that are left.
+the arms tried so far have shown. An arm that would not end before the deadline is left out. At a
+look into a training `verdict` asks again, with what it showed, for the seconds that are left.
 
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
 the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
@@ -22,12 +22,13 @@ import numpy as np
 
 from autottt.controller.cost import CostModel
 from autottt.controller.difficulty import (
-    EARLY_SECONDS,
+    LOOK,
+    LOOK_SECONDS,
     Gate,
     after,
     before,
-    early_head,
     fix_head,
+    look_head,
     right_head,
 )
 from autottt.controller.outcomes import ICL_VOTE
@@ -160,17 +161,19 @@ def verdict(
     *,
     tried: Evidence,
     arm: str,
-    early: Mapping[str, float],
+    look: Mapping[str, float],
 ) -> str | None:
-    """Why the training of `arm` should end after its first steps, or None to go on.
+    """Why the training of `arm` should end at this look at it, or None to go on.
 
-    `early` is what they have shown (`difficulty.early`); the seconds that they took count no more.
+    The seconds that it took so far count no more.
     """
-    if gate is None or early_head(arm) not in gate.heads or arm not in gate.cost.arms:
+    if gate is None or arm not in gate.cost.arms:
+        return None
+    if look_head(arm, int(look[LOOK])) not in gate.heads:
         return None
     in_hand, probability = best_in_hand(gate, features, tried)
-    gain = (1.0 - probability) * gate.mends(arm, features, tried, early)
-    spent = early.get(EARLY_SECONDS, 0.0)
+    gain = (1.0 - probability) * gate.mends(arm, features, tried, look)
+    spent = look[LOOK_SECONDS]
     left = max(0.0, gate.cost.predict(arm, features) - spent)
     if gain >= max(policy.least, policy.price * left):
         return None

@@ -9,15 +9,17 @@ import numpy as np
 
 from autottt.controller.difficulty import (
     ICL_RIGHT,
+    LOOK,
     Gate,
     after,
-    early,
-    early_head,
+    look_head,
+    looks,
     right_head,
 )
 from autottt.controller.fitting import BINS, expected_calibration_error
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 from autottt.evaluation.statistics import Array, rejection_ratio
+from autottt.strategies.ttt import LOOKS
 from autottt.types import JSON
 
 
@@ -25,7 +27,7 @@ def judge_heads(outcomes: Sequence[Outcome], gate: Gate) -> JSON:
     """Per question its AUROC and the like, by name.
 
     `icl wrong`: P(vote wrong | probe). `X helps`: P(vote wrong and X right | probe); `X helps,
-    early`: the same a few steps into X. `X right`: P(X right) after the attempt. `X helps, by
+    look K`: the same at the K-th look at X. `X right`: P(X right) after the attempt. `X helps, by
     training loss` ranks by the loss at the end of training (the published baseline), and is no
     probability.
     """
@@ -40,19 +42,11 @@ def judge_heads(outcomes: Sequence[Outcome], gate: Gate) -> JSON:
         helps = np.array([outcomes[k].arms[arm].right and not vote[k] for k in ran])
         mends = np.array([gate.mends(arm, outcomes[k].features, {}) for k in ran])
         found[f"{arm} helps"] = scores(wrong[ran] * mends, helps)
-        looked = [k for k in ran if early(outcomes[k].arms[arm].evidence)]
-        if looked and early_head(arm) in gate.heads:
-            sign = np.array(
-                [
-                    wrong[k]
-                    * gate.mends(
-                        arm, outcomes[k].features, {}, early(outcomes[k].arms[arm].evidence)
-                    )
-                    for k in looked
-                ]
-            )
-            truth = np.array([outcomes[k].arms[arm].right and not vote[k] for k in looked])
-            found[f"{arm} helps, early"] = scores(sign, truth)
+        for number in range(1, LOOKS + 1):
+            if look_head(arm, number) in gate.heads:
+                judged = _judge_looks(outcomes, gate, arm, number, wrong)
+                if judged is not None:
+                    found[f"{arm} helps, look {number}"] = judged
         ended = [k for k in ran if outcomes[k].arms[arm].error is None]
         truth = np.array([outcomes[k].arms[arm].right for k in ended])
         sure = np.array(
@@ -71,6 +65,22 @@ def judge_heads(outcomes: Sequence[Outcome], gate: Gate) -> JSON:
             helped = np.array([outcomes[k].arms[arm].right and not vote[k] for k in ended])
             found[f"{arm} helps, by training loss"] = {"auroc": _auroc(-losses, helped)}
     return found
+
+
+def _judge_looks(
+    outcomes: Sequence[Outcome], gate: Gate, arm: str, number: int, wrong: Array
+) -> JSON | None:
+    """The gate at one look, on the attempts that came so far."""
+    p, truth = [], []
+    for k, outcome in enumerate(outcomes):
+        if arm not in outcome.arms:
+            continue
+        done = outcome.arms[arm]
+        for look in looks(done.evidence):
+            if look[LOOK] == number:
+                p.append(wrong[k] * gate.mends(arm, outcome.features, {}, look))
+                truth.append(done.right and not outcome.arms[ICL_VOTE].right)
+    return scores(np.array(p), np.array(truth)) if p else None
 
 
 def scores(p: Array, truth: np.ndarray) -> JSON:

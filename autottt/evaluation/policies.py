@@ -14,10 +14,10 @@ from itertools import pairwise
 import numpy as np
 
 from autottt.controller.difficulty import (
-    EARLY_SECONDS,
     ICL_RIGHT,
+    LOOK_SECONDS,
     Gate,
-    early,
+    looks,
 )
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
 from autottt.controller.policy import Policy, best_in_hand, decide, verdict
@@ -224,14 +224,15 @@ def play(
             return Course(arm, tuple(run), seconds, sure, outcome, overhead)
         run.append(arm)
         done = outcome.arms[arm]
-        ended = None
-        if done.error is None and EARLY_SECONDS in done.evidence:
+        spent, ended = done.seconds, None
+        for look in looks(done.evidence) if done.error is None else ():
             begin = time.perf_counter()
-            ended = verdict(
-                policy, gate, outcome.features, tried=tried, arm=arm, early=early(done.evidence)
-            )
+            ended = verdict(policy, gate, outcome.features, tried=tried, arm=arm, look=look)
             overhead += time.perf_counter() - begin
-        seconds += done.seconds if ended is None else done.evidence[EARLY_SECONDS]
+            if ended is not None:
+                spent = look[LOOK_SECONDS]
+                break
+        seconds += spent
         why = done.error or ended
         if why is not None:
             failed[arm] = why

@@ -28,7 +28,7 @@ class RunContext:
     `deadline` is a reading of `time.monotonic()` past which no further step starts, or None.
     `adapters` are those trained before, to be reused; None trains anew each time. `related` are
     tasks that may share a rule with this one; only their demonstrations are used. `judge` is asked
-    once, a few steps into a training; its reason ends the attempt with an `AbandonedError`.
+    a few times in a training; its reason ends the attempt with an `AbandonedError`.
     """
 
     model: LanguageModel

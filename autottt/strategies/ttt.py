@@ -5,8 +5,8 @@ what training starts from, whether demonstrations are held out, and how the answ
 Training ends at the last step, when the running loss is low, or at the deadline; what is left of
 that serves the answer. With `watch`, each demonstration in turn is no target for a few steps and is
 then asked for, given the others: training also stops once nearly all were exact, or when hardly
-any was after a few checks, and the best step is kept, none at all being a candidate. After the
-first `check_every` steps the controller may look, and end the attempt.
+any was after a few checks, and the best step is kept, none at all being a candidate. After
+every `check_every` of the first steps the controller may look, and end the attempt.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from autottt.types import Attempt, Task
 
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
 TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
+LOOKS = 5  # at a training, every few steps, that the controller may take
 CHECK_VIEWS = 3  # of every held-out demonstration
 
 
@@ -141,7 +142,7 @@ class TTT:
             evidence={
                 **answered.evidence,
                 **_losses(records),
-                **_early(records, self.training.check_every),
+                **_looks(records, self.training.check_every),
                 **look.seconds,
                 "training_seconds": stored.seconds,
             },
@@ -239,17 +240,23 @@ class TTT:
 
 
 class _Look:
-    """A look at a training after its first steps, and what the judge makes of it."""
+    """Looks at a training every few steps, and what the judge makes of them."""
 
     def __init__(self, begin: float, judge: Judge | None) -> None:
         self._begin, self._judge = begin, judge
-        self.evidence: dict[str, float] = {}
-        self.seconds: dict[str, float] = {}  # until the look, once there was one
+        self._done = 0
+        self.evidence: dict[str, float] = {}  # of the last look
+        self.seconds: dict[str, float] = {}  # until each of them
         self.reason: str | None = None
 
     def __call__(self, records: Sequence[TrainRecord]) -> str | None:
-        self.seconds = {"early_seconds": time.perf_counter() - self._begin}
-        self.evidence = {**_early(records, len(records[0].losses)), **self.seconds}
+        self._done += 1
+        if self._done > LOOKS:
+            return None
+        spent = time.perf_counter() - self._begin
+        self.seconds[f"look{self._done}_seconds"] = spent
+        shown = _shown(records, self._done, len(records[0].losses))
+        self.evidence = {"look": float(self._done), **shown, "look_seconds": spent}
         if self._judge is not None:
             self.reason = self._judge(self.evidence)
         return self.reason
@@ -294,12 +301,22 @@ def _losses(records: Sequence[TrainRecord]) -> dict[str, float]:
     return found
 
 
-def _early(records: Sequence[TrainRecord], steps: int) -> dict[str, float]:
-    """What `steps` first steps show, as means over the adapters; empty where there were fewer.
+def _looks(records: Sequence[TrainRecord], every: int) -> dict[str, float]:
+    """What each of the first looks saw, as `lookK_NAME` for each name of `_shown`."""
+    found = {}
+    for look in range(1, LOOKS + 1):
+        for name, value in _shown(records, look, look * every).items():
+            place, _, rest = name.partition("_")
+            found[f"{place}{look}_{rest}" if place == "look" else name] = value
+    return found
 
-    `early_loss` is the training loss (nats a token) of the last of them and `early_drop` how much
-    it fell; `start_...` and `early_held_out_loss` and `..._exact` are the held-out scores before
-    the first step and at the first check, where there are any.
+
+def _shown(records: Sequence[TrainRecord], look: int, steps: int) -> dict[str, float]:
+    """What `steps` steps show, as means over the adapters; empty where there were fewer.
+
+    `look_loss` is the training loss (nats a token) of the last of them and `look_drop` how much it
+    fell; `start_...` and `look_held_out_loss` and `..._exact` are the held-out scores before the
+    first step and over the checks so far, where there are any.
     """
 
     def mean(values: Sequence[float]) -> float:
@@ -308,13 +325,13 @@ def _early(records: Sequence[TrainRecord], steps: int) -> dict[str, float]:
     if any(len(record.losses) < steps for record in records):
         return {}
     found = {
-        "early_loss": mean([record.losses[steps - 1] for record in records]),
-        "early_drop": mean([record.losses[0] - record.losses[steps - 1] for record in records]),
+        "look_loss": mean([record.losses[steps - 1] for record in records]),
+        "look_drop": mean([record.losses[0] - record.losses[steps - 1] for record in records]),
     }
-    if all(len(record.checks) > 1 for record in records):
-        for name, place in (("start", 0), ("early", 1)):
-            found[f"{name}_held_out_loss"] = mean([record.checks[place].loss for record in records])
-            found[f"{name}_held_out_exact"] = mean(
-                [record.checks[place].exact for record in records]
-            )
+    if all(len(record.checks) > look for record in records):
+        parts = ("start", slice(0, 1)), ("look", slice(1, look + 1))
+        for name, part in parts:
+            checks = [check for record in records for check in record.checks[part]]
+            found[f"{name}_held_out_loss"] = mean([check.loss for check in checks])
+            found[f"{name}_held_out_exact"] = mean([check.exact for check in checks])
     return found

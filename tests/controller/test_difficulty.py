@@ -77,25 +77,25 @@ def test_failed_attempts_gain_nothing() -> None:
     assert gate.report["ttt_right"]["n"] == 0
 
 
-def test_what_was_tried_in_vain_and_what_first_steps_show_tells_more() -> None:
-    """Where two arms fail together the second is worth less after the first; early signs count."""
+def test_what_was_tried_in_vain_and_what_a_look_shows_tells_more() -> None:
+    """Where two arms fail together the second is worth less after the first; a look counts."""
     rng = np.random.default_rng(0)
     outcomes = []
     for outcome in make_outcomes(400):
         ttt = outcome.arms["ttt"]
         alike = rng.random() < 0.9
-        sign = {"early_loss": float(rng.normal() - 2 * ttt.right), "early_seconds": 1.0}
+        sign = {"look1_loss": float(rng.normal() - 2 * ttt.right), "look1_seconds": 1.0}
         other = replace(ttt, right=ttt.right if alike else not ttt.right, evidence={})
         arms = outcome.arms | {"ttt": replace(ttt, evidence=sign), "other": other}
         outcomes.append(replace(outcome, arms=arms))
     gate = fit_gate(outcomes)
-    assert "other_early" not in gate.heads
+    assert "other_look1" not in gate.heads
     task = {"regular": 0.5}
     alone, later = gate.mends("ttt", task, {}), gate.mends("ttt", task, {"other": {}})
     assert alone > later + 0.1
-    low, high = ({"early_loss": x} for x in (-3.0, 1.0))
+    low, high = ({"look": 1.0, "look_loss": x} for x in (-3.0, 1.0))
     assert gate.mends("ttt", task, {}, low) > gate.mends("ttt", task, {}, high) + 0.2
-    assert gate.report["ttt_early"]["auroc"] > gate.report["ttt_fixes"]["auroc"]
+    assert gate.report["ttt_look1"]["auroc"] > gate.report["ttt_fixes"]["auroc"]
 
 
 def test_a_log_that_cannot_be_used_is_refused() -> None:

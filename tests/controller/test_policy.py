@@ -152,26 +152,26 @@ def test_escalation_goes_on_while_it_pays() -> None:
 def test_a_training_goes_on_while_what_is_left_of_it_pays(
     icl: float, fixes: float, sign: float, seconds: float, spent: float, price: float
 ) -> None:
-    """What the first steps show decides, against the seconds that are left; spent ones are gone."""
+    """What a look shows decides, against the seconds that are left; those spent are gone."""
     gate = constant_gate(icl, {"a": (0.5, 0.5, seconds)})
-    gate = replace(gate, heads=gate.heads | {"a_early": Head(sign), "a_fixes": Head(fixes)})
+    gate = replace(gate, heads=gate.heads | {"a_look1": Head(sign), "a_fixes": Head(fixes)})
     reason = verdict(
         Policy(price),
         gate,
         {},
         tried={},
         arm="a",
-        early={"early_loss": 1.0, "early_seconds": spent},
+        look={"look": 1.0, "look_loss": 1.0, "look_seconds": spent},
     )
     pays = (1 - icl) * sign >= price * max(0.0, seconds - spent)
     assert (reason is None) == pays
     assert reason is None or f"abandoned after {spent:.1f} s" in reason
 
 
-def test_an_arm_without_early_signs_is_never_abandoned() -> None:
-    """A gate that has not learnt from first steps lets a training end; so does no gate."""
+def test_an_arm_that_was_never_looked_at_is_never_abandoned() -> None:
+    """A gate that has not learnt from looks lets a training end; so does no gate."""
     for gate in (constant_gate(0.9, {"a": (0.0, 0.0, 100.0)}), None):
-        assert verdict(Policy(1.0), gate, {}, tried={}, arm="a", early={}) is None
+        assert verdict(Policy(1.0), gate, {}, tried={}, arm="a", look={"look": 1.0}) is None
 
 
 def test_an_arm_that_the_gate_does_not_know_is_left_out() -> None:

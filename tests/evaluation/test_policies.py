@@ -65,11 +65,11 @@ def test_fixed_arms_and_the_oracle_pay_for_one_arm() -> None:
 
 
 def test_a_training_ended_early_costs_the_seconds_until_then() -> None:
-    """The controller looks at the first steps; where they promise nothing, the vote answers."""
-    looked = {"early_loss": 2.0, "early_seconds": 1.0}
+    """The controller looks at the training; where it promises nothing, the vote answers."""
+    looked = {"look1_loss": 2.0, "look1_seconds": 0.5, "look2_seconds": 1.0}
     log = [replace(o, arms=o.arms | {"ttt": replace(o.arms["ttt"], evidence=looked)}) for o in LOG]
     for sign, seconds in ((0.0, [2.5, 2.5, 2.5, 10.5]), (1.0, [10.5] * 4)):
-        gate = Gate("m", HEADS | {"ttt_early": Head(sign)}, COST)
+        gate = Gate("m", HEADS | {"ttt_look2": Head(sign)}, COST)
         auto = sequential(log, gate, Policy())
         assert list(auto.seconds) == seconds
         assert auto.accuracy == 0.5

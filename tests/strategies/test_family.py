@@ -25,6 +25,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
 from autottt.strategies import registry
@@ -95,8 +96,8 @@ def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> 
     assert "adapter reused" in again.stop_reason
     known = {k: v for k, v in fresh.evidence.items() if not k.endswith("_seconds")}
     assert {k: v for k, v in again.evidence.items() if not k.endswith("_seconds")} == known
-    assert ("early_loss" in known) == (fresh.steps == 4)
-    assert "early_seconds" not in again.evidence
+    assert ("look1_loss" in known) == (fresh.steps == 4)
+    assert "look1_seconds" not in again.evidence
 
 
 def test_an_adapter_cut_short_by_a_deadline_is_not_kept(model: HuggingFaceModel) -> None:
@@ -162,8 +163,8 @@ def test_watching_says_why_it_stopped(model: HuggingFaceModel) -> None:
     assert "held_out_loss" in attempt.evidence
 
 
-def test_a_judge_sees_the_first_steps_and_may_end_the_attempt(model: HuggingFaceModel) -> None:
-    """It is asked once, with what the whole attempt also reports; its reason is the error."""
+def test_a_judge_looks_at_a_training_and_may_end_it(model: HuggingFaceModel) -> None:
+    """It is asked every few steps, of what the attempt also reports; its reason is the error."""
     heard: list[dict[str, float]] = []
 
     def listen(evidence: Mapping[str, float]) -> None:
@@ -174,13 +175,16 @@ def test_a_judge_sees_the_first_steps_and_may_end_the_attempt(model: HuggingFace
     assert isinstance(watching, TTT)
     watching = replace(watching, training=TrainSettings(steps=8, enough=1.1, hopeless=-1))
     whole = watching.run(filling(), RunContext(model, judge=listen))
-    assert len(heard) == 1
-    assert heard[0].items() <= whole.evidence.items()
-    assert {"early_loss", "early_drop", "start_held_out_exact", "early_seconds"} <= set(heard[0])
-    context = RunContext(model, judge=lambda evidence: "enough seen", adapters=cache)
+    assert [evidence["look"] for evidence in heard] == [1, 2]
+    assert looks(whole.evidence) == heard
+    assert {"look_loss", "look_drop", "start_held_out_exact", "look_seconds"} <= set(heard[0])
+
+    def refuse(evidence: Mapping[str, float]) -> str | None:
+        return "enough seen" if evidence["look"] == 2 else None
+
     with pytest.raises(AbandonedError, match="enough seen") as caught:
-        watching.run(filling(), context)
-    assert caught.value.evidence["early_loss"] == heard[0]["early_loss"]
+        watching.run(filling(), RunContext(model, judge=refuse, adapters=cache))
+    assert caught.value.evidence["look_loss"] == heard[1]["look_loss"]
     assert len(cache) == 0
     assert before.differences(model.module) == []
 

@@ -213,7 +213,7 @@ class AdapterSession:
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
                 if (step + 1) % settings.check_every == 0:
                     self._check(running, parameters, settings)
-                if look is not None and step + 1 == settings.check_every:
+                if look is not None and (step + 1) % settings.check_every == 0:
                     reason = look([run.record() for run in runs])
                     if reason is not None:
                         self._stop([run for run in runs if run.reason is None], reason, parameters)
