@@ -144,8 +144,8 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
         asked = [{"input": q, "output": t} for q, t in zip(task.queries, task.targets, strict=True)]
         (folder / f"{task.id}.json").write_text(json.dumps({"train": shown, "test": asked}))
     out = tmp_path / "out"
-    command = "calibrate", "--tasks", folder, "--out", out, "--strategy", "icl-vote"
-    command = (*command, "--strategy", "ttt-light")
+    arms = "--strategy", "icl-vote", "--strategy", "ttt-light"
+    command = "calibrate", "--tasks", folder, "--out", out, *arms
     done = run(*command)
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(out / "outcomes.jsonl")) == 6

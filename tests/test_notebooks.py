@@ -17,7 +17,7 @@ def test_a_notebook_runs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No cell fails, and there is a picture."""
     monkeypatch.setenv("AUTOTTT_SMALL", "1")
     monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
-    notebook = nbformat.read(FOLDER / name, as_version=4)
+    notebook = nbformat.read(FOLDER / name, as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
     shown = [
         output

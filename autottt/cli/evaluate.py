@@ -111,9 +111,10 @@ def _off_policy(traces: Path, gate: Path | None, price: float) -> JSON:
     from autottt.evaluation.off_policy import estimate
     from autottt.solver import GATE_FILE
 
+    seen = read_traces(traces)
     path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE
     fitted = load_gate(path, model=read_gate_file(path)["model"])
-    return asdict(estimate(read_traces(traces), fitted, Policy(price)))
+    return asdict(estimate(seen, fitted, Policy(price)))
 
 
 def _others(logs: list[Path], base: str | None, price: float) -> JSON:

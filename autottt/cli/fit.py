@@ -121,7 +121,7 @@ def fit(
         typer.Option(help="A training strategy to choose among; given once each."),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Hold boosted and stacked heads against it first.")
+        bool, typer.Option("--compare", help="Also hold other estimators and features against it.")
     ] = False,
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
@@ -151,14 +151,22 @@ def fit(
 def _show_comparison(outcomes: list[Outcome], arms: tuple[str, ...]) -> None:
     from rich.table import Table
 
-    from autottt.evaluation.compare_heads import compare_heads
+    from autottt.controller.difficulty import ICL_RIGHT, READ, right_head
+    from autottt.evaluation.compare_heads import ablation, compare_heads
 
     shown = Table("head", "estimator", "log-loss", "± (families)", "AUROC", "enough")
     for head, entries in compare_heads(outcomes, arms).items():
         for entry in entries:
             numbers = f"{entry.log_loss:.3f}", f"{entry.error:.3f}", f"{entry.auroc:.3f}"
             shown.add_row(head, entry.estimator, *numbers, "yes" if entry.chosen else "")
-    Console(stderr=True).print(shown)
+    console = Console(stderr=True)
+    console.print(shown)
+    worth = Table("head", "a name is worth (log-loss on families left out; + reads it)")
+    for head in (ICL_RIGHT, *(right_head(arm) for arm in arms)):
+        found = ablation(outcomes, head, arms)
+        parts = [f"{'+' if name in READ else ''}{name} {gain:+.4f}" for name, gain in found]
+        worth.add_row(head, ", ".join(parts))
+    console.print(worth)
 
 
 class Verdict(StrEnum):

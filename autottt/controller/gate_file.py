@@ -98,6 +98,8 @@ def read_gate_file(path: str | Path) -> JSON:
         raise GateError(f"cannot read the gate file {path}: {error.strerror}; {REMEDY}") from error
     try:
         content = json.loads(data)
+        if isinstance(content, dict) and content.get("format", FORMAT) != FORMAT:
+            raise damaged(path, f"format {content['format']}, not {FORMAT}")
         gate = _Gate.model_validate(content)
     except (ValueError, RecursionError) as error:
         if not isinstance(error, ValidationError):
@@ -105,8 +107,6 @@ def read_gate_file(path: str | Path) -> JSON:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise damaged(path, f"{place}: {first['msg']}" if place else first["msg"]) from error
-    if gate.format != FORMAT:
-        raise damaged(path, f"format {gate.format}, not {FORMAT}")
     if content.pop("digest") != _digest(content):
         raise damaged(path, "its numbers are not those that were written")
     plain: JSON = gate.model_dump(exclude={"format", "digest"})

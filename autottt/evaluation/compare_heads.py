@@ -112,3 +112,33 @@ def _error_over(losses: NDArray[np.float64], groups: Sequence[Any] | NDArray[Any
     gaps = np.array([(losses - losses.mean())[groups == name].sum() for name in names])
     n = len(names)
     return float(np.sqrt((gaps**2).sum() * n / (n - 1)) / len(losses)) if n > 1 else float("inf")
+
+
+def ablation(
+    outcomes: Sequence[Outcome], head: str, arms: Sequence[str], *, seed: int = 0
+) -> list[tuple[str, float]]:
+    """How much log-loss (nats) a head loses on families left out, for each name that it may read.
+
+    Every name that the outcomes hold is in turn taken from those of `READ` or, where it is not
+    among them, added to them; above zero the name is worth reading. The most useful come first.
+    """
+    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
+    rows = head_rows(usable, arms)[head]
+    groups = np.asarray(rows.groups, dtype=object)
+    y = np.asarray(rows.labels, dtype=np.int64)
+
+    def loss(names: Sequence[str]) -> float:
+        p = out_of_group(
+            lambda: HeadClassifier(random_state=seed), matrix(names, rows.values), y, groups, seed
+        )
+        return float(-np.log(np.where(y == 1, p, 1 - p)).mean())
+
+    known = sorted({name for row in rows.values for name in row})
+    read = [name for name in known if name in READ]
+    whole, found = loss(read), []
+    for name in known:
+        if name in read:
+            found.append((name, loss([other for other in read if other != name]) - whole))
+        else:
+            found.append((name, whole - loss([*read, name])))
+    return sorted(found, key=lambda entry: -entry[1])
