@@ -16,6 +16,7 @@ import numpy as np
 
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 from autottt.errors import InputError
+from autottt.evaluation.statistics import paired
 
 ALL = "all suites"
 
@@ -63,15 +64,15 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
     }
     found = []
     for arm, (right, seconds) in points.items():
-        difference, low, high = _paired(outcomes, arm)
+        gap = paired(np.array([o.arms[arm].right - o.arms[ICL_VOTE].right for o in outcomes]))
         found.append(
             Standing(
                 strategy=arm,
                 tasks=len(outcomes),
                 exact_match=right,
-                difference=difference,
-                low=low,
-                high=high,
+                difference=gap.mean,
+                low=gap.low,
+                high=gap.high,
                 seconds=seconds,
                 tokens=mean(o.arms[arm].tokens for o in outcomes),
                 failed=mean(o.arms[arm].error is not None for o in outcomes),
@@ -82,19 +83,6 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
             )
         )
     return sorted(found, key=lambda s: (-s.exact_match, s.seconds))
-
-
-def _paired(outcomes: Sequence[Outcome], arm: str) -> tuple[float, float, float]:
-    """Mean difference in exact match to `icl-vote`, and its interval."""
-    from scipy.stats import bootstrap
-
-    gaps = np.array([int(o.arms[arm].right) - int(o.arms[ICL_VOTE].right) for o in outcomes])
-    if len(gaps) < 2 or not gaps.any():
-        return float(gaps.mean()), 0.0, 0.0
-    interval = bootstrap(
-        (gaps,), np.mean, method="percentile", random_state=0, n_resamples=4000
-    ).confidence_interval
-    return float(gaps.mean()), float(interval.low), float(interval.high)
 
 
 def markdown(found: dict[str, list[Standing]]) -> str:
