@@ -29,25 +29,33 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     """Nothing falls back to the default policy, and a head is a constant only by measurement."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
-    assert set(gate.heads) == {"icl_right", "ttt_fixes", "ttt_right"}
+    assert gate.arms == ("ttt-light", "ttt-watch")
     kinds = {name: head["kind"] for name, head in gate.report.items()}
-    assert kinds["icl_right"] == kinds["ttt_right"] == "logistic"
-    assert (
-        kinds["ttt_fixes"] == "logistic" or "base rate" in gate.report["ttt_fixes"]["why_constant"]
-    )
+    assert kinds["icl_right"] == "logistic"
+    for arm in gate.arms:
+        assert kinds[f"{arm}_right"] == "logistic"
+        why = gate.report[f"{arm}_fixes"]["why_constant"]
+        assert kinds[f"{arm}_fixes"] == "logistic" or "base rate" in why
+    assert kinds["ttt-watch_look3"] == "logistic"
+    prices, seconds, _ = zip(*gate.prices, strict=True)
+    assert sorted(prices) == list(prices)
+    assert seconds[0] > seconds[-1]
+    assert set(gate.worth) == set(gate.arms)
 
 
 def test_a_report_covers_the_groups_that_are_asked_for() -> None:
     """Policies are replayed on part of a log, and a group that does not exist is refused."""
     log = SHIPPED["embedded"] / "outcomes.jsonl"
     lines = [o for o in read_outcomes(log) if o.group.startswith("line_")]
-    done = CliRunner().invoke(app, ["report", str(log), "--group", "line_", "--json"])
+    done = CliRunner().invoke(app, ["evaluate", str(log), "--group", "line_", "--json"])
     assert done.exit_code == 0, done.output
-    rows = {row["policy"]: row for row in json.loads(done.stdout)["policies"]}
-    assert rows["ttt"]["tasks"] == len(lines) > 0
-    assert rows["ttt"]["right"] == sum(o.arms["ttt"].right for o in lines)
-    assert rows["oracle"]["right"] >= rows["auto"]["right"]
-    assert CliRunner().invoke(app, ["report", str(log), "--group", "nothing"]).exit_code == 2
+    found = json.loads(done.stdout)
+    rows = {row["policy"]: row for row in found["policies"]}
+    assert found["tasks"] == len(lines) > 0
+    share = sum(o.arms["ttt-watch"].right for o in lines) / len(lines)
+    assert rows["ttt-watch"]["accuracy"] == pytest.approx(share)
+    assert rows["oracle"]["accuracy"] >= rows["auto"]["accuracy"]
+    assert CliRunner().invoke(app, ["evaluate", str(log), "--group", "nothing"]).exit_code == 2
 
 
 def test_a_task_in_words_is_answered_in_words(solver: Solver) -> None:

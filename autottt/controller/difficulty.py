@@ -120,7 +120,9 @@ class Gate:
 
     `prices` are `(price, mean seconds, accuracy)` of the controller on families left out, the price
     rising; `risk` is what certificates are made from; `reference` holds values of the features that
-    are read, of the tasks fitted to.
+    are read, of the tasks fitted to. `worth` is, per arm, the share of the gain it promises that
+    choosing among answers realises, when it is the first to be trained and when others were before;
+    an arm that is not in it keeps all.
     """
 
     model: str
@@ -130,6 +132,7 @@ class Gate:
     prices: tuple[tuple[float, float, float], ...] = ()
     risk: RiskTable | None = None
     reference: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    worth: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def report(self) -> dict[str, JSON]:
@@ -156,6 +159,22 @@ class Gate:
         """P(`arm` is right | the arms tried are wrong), with a `look` at its training."""
         head = fix_head(arm) if look is None else look_head(arm, int(look[LOOK]))
         return self.probability(head, {**before(features, tried, self.arms), **(look or {})})
+
+    def gain(
+        self,
+        arm: str,
+        features: Mapping[str, float],
+        tried: Mapping[str, Mapping[str, float]],
+        probability: float,
+        look: Mapping[str, float] | None = None,
+    ) -> float:
+        """How much more probably the answer is right once `arm` has run; see `worth`.
+
+        `probability` is that the answer in hand is right, which no gain can add to.
+        """
+        first, later = self.worth.get(arm, (1.0, 1.0))
+        share = later if set(tried) - {ICL_VOTE} else first
+        return share * (1.0 - probability) * self.mends(arm, features, tried, look)
 
     def price_for(self, seconds: float) -> float:
         """The lowest price at which a task takes at most so many seconds on average.
@@ -198,6 +217,7 @@ class Gate:
             "prices": [list(point) for point in self.prices],
             "risk": None if self.risk is None else self.risk.to_json(),
             "reference": {name: list(values) for name, values in self.reference.items()},
+            "worth": {name: list(shares) for name, shares in self.worth.items()},
         }
         write_gate_file(path, plain)
 
@@ -238,6 +258,7 @@ def load_gate(path: str | Path, *, model: str) -> Gate:
         prices=tuple((point[0], point[1], point[2]) for point in plain["prices"]),
         risk=None if plain["risk"] is None else RiskTable.from_json(plain["risk"]),
         reference={name: tuple(values) for name, values in plain["reference"].items()},
+        worth={name: (shares[0], shares[1]) for name, shares in plain["worth"].items()},
     )
 
 

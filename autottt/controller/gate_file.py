@@ -18,6 +18,9 @@ REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 
 
+_Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+
+
 class _Term(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -69,6 +72,7 @@ class _Gate(BaseModel):
     prices: list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]]
     risk: _Risk | None
     reference: dict[str, list[FiniteFloat]]
+    worth: dict[str, tuple[_Share, _Share]]
     digest: str
 
 

@@ -1,10 +1,11 @@
 """Which arm comes next: answer with the best attempt in hand, or run one more.
 
 With a gate the choice maximises the expected utility `gain - price * seconds`, where answering now
-has a gain and a cost of zero. The gain of an arm not yet tried is the chance that the answer in
-hand is wrong times the gate's estimate that the arm is then right, which knows the probe and what
-the arms tried so far have shown. An arm that would not end before the deadline is left out. At a
-look into a training `verdict` asks again, with what it showed, for the seconds that are left.
+has a gain and a cost of zero. The gain of an arm not yet tried (`Gate.gain`) is the chance that the
+answer in hand is wrong, times the gate's estimate that the arm is then right, which knows the probe
+and what the arms tried so far have shown, times the share of such gains that is realised. An arm
+that would not end before the deadline is left out. At a look into a training `verdict` asks again,
+with what it showed, for the seconds that are left.
 
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
 the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
@@ -35,7 +36,7 @@ from autottt.controller.outcomes import ICL_VOTE
 from autottt.errors import InputError
 from autottt.types import Decision
 
-PRICE = 0.005  # accuracy per second: training for 20 s must make 1 answer in 10 right
+PRICE = 0.015  # accuracy per second: training for 7 s must make 1 answer in 10 right
 AGREED = 0.9  # share of the vote at which the default policy trusts the views
 
 Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidence of its attempt
@@ -117,7 +118,7 @@ def decide(
         if fix_head(arm) not in gate.heads or arm not in cost.arms:
             left_out[arm] = "the gate was fitted without it"
             continue
-        gains[arm] = (1.0 - probability) * gate.mends(arm, features, tried)
+        gains[arm] = gate.gain(arm, features, tried, probability)
         costs[arm] = cost.predict(arm, features)
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
@@ -172,7 +173,7 @@ def verdict(
     if look_head(arm, int(look[LOOK])) not in gate.heads:
         return None
     in_hand, probability = best_in_hand(gate, features, tried)
-    gain = (1.0 - probability) * gate.mends(arm, features, tried, look)
+    gain = gate.gain(arm, features, tried, probability, look)
     spent = look[LOOK_SECONDS]
     left = max(0.0, gate.cost.predict(arm, features) - spent)
     if gain >= max(policy.least, policy.price * left):

@@ -12,7 +12,7 @@ from sklearn.model_selection import GroupKFold
 from autottt.controller.certificate import RiskTable
 from autottt.controller.difficulty import READ, Gate, fit_gate
 from autottt.controller.outcomes import ICL_VOTE, Outcome
-from autottt.controller.policy import Policy
+from autottt.controller.policy import Policy, best_in_hand
 from autottt.errors import GateError
 from autottt.evaluation.policies import PRICES, play, sequential
 
@@ -43,6 +43,9 @@ def calibrated(
     be certified. Raises `GateError` for logs of several models.
     """
     gate = fit_gate(outcomes, arms=arms, read=READ, seed=seed)
+    usable = [o for o in outcomes if ICL_VOTE in o.arms and set(gate.arms) <= set(o.arms)]
+    parts = left_out(usable, gate.arms, seed=seed)
+    gate = replace(gate, worth=worth(parts))
     if any(outcome.model != gate.model for outcome in certify):
         raise GateError("the log to certify on is of another model than the log to fit on")
     shared = {o.group for o in outcomes} & {o.group for o in certify}
@@ -52,7 +55,7 @@ def calibrated(
             "that nothing was fitted to"
         )
     risk = risk_table(certify, gate) if certify else None
-    return replace(gate, prices=prices(outcomes, gate.arms, seed=seed), risk=risk)
+    return replace(gate, prices=prices(parts, gate), risk=risk)
 
 
 def left_out(
@@ -71,17 +74,62 @@ def left_out(
     return found
 
 
-def prices(
-    outcomes: Sequence[Outcome], arms: Sequence[str], *, seed: int = 0
-) -> tuple[tuple[float, float, float], ...]:
-    """`(price, mean seconds, accuracy)` on families that the deciding gate was not fitted to."""
-    usable = [o for o in outcomes if ICL_VOTE in o.arms and set(arms) <= set(o.arms)]
-    parts = left_out(usable, arms, seed=seed)
+Parts = Sequence[tuple[Gate, Sequence[Outcome]]]  # gates with outcomes that they do not know
+
+
+def worth(parts: Parts) -> dict[str, tuple[float, float]]:
+    """Per arm the share of the promised gain that is realised: trained first, and after others.
+
+    Through no constant, by least squares over the tasks that a gate was not fitted to: promised is
+    what the gate says before the arm runs, realised how much more often the answer that it then
+    chooses is right. Choosing is not perfect, and arms are right on the same tasks.
+    """
+    found: dict[str, tuple[float, float]] = {}
+    for arm in parts[0][0].arms if parts else ():
+        pairs: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
+        for gate, outcomes in parts:
+            others = [other for other in gate.arms if other != arm]
+            for outcome in outcomes:
+                for before in ([], *([other] for other in others)):
+                    pairs[bool(before)].append(_promised_and_realised(outcome, gate, arm, before))
+        first, later = (_slope(some) for some in pairs)
+        found[arm] = first, later
+    return found
+
+
+def _promised_and_realised(
+    outcome: Outcome, gate: Gate, arm: str, before: Sequence[str]
+) -> tuple[float, float]:
+    def in_hand(arms: Sequence[str]) -> tuple[float, float, dict[str, dict[str, float]]]:
+        ran = [a for a in arms if outcome.arms[a].error is None]
+        tried = {a: outcome.arms[a].evidence for a in (ICL_VOTE, *ran)}
+        chosen, p = best_in_hand(gate, outcome.features, tried)
+        return float(outcome.arms[chosen].right), p, tried
+
+    right, p, tried = in_hand(before)
+    promised = (1 - p) * gate.mends(arm, outcome.features, tried)
+    return promised, in_hand([*before, arm])[0] - right
+
+
+def _slope(pairs: Sequence[tuple[float, float]]) -> float:
+    """The least-squares line through the origin, within [0, 1]; 1 where nothing was promised."""
+    squares = sum(x * x for x, _ in pairs)
+    return min(1.0, max(0.0, sum(x * y for x, y in pairs) / squares)) if squares else 1.0
+
+
+def prices(parts: Parts, gate: Gate) -> tuple[tuple[float, float, float], ...]:
+    """`(price, mean seconds, accuracy)` on families that the deciding gate was not fitted to.
+
+    The gates of `parts` take over the `worth` of the whole.
+    """
     if not parts:
         return ()
     found = []
     for price in PRICES:
-        played = [sequential(some, gate, Policy(price), arms=arms) for gate, some in parts]
+        played = [
+            sequential(some, replace(own, worth=gate.worth), Policy(price), arms=gate.arms)
+            for own, some in parts
+        ]
         seconds = float(np.concatenate([p.seconds for p in played]).mean())
         accuracy = float(np.concatenate([p.right for p in played]).mean())
         found.append((price, seconds, accuracy))

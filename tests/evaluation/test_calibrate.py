@@ -36,6 +36,8 @@ def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify(world: World) -
     answerable = [o for o in fresh if not o.arms["icl-vote"].right and o.arms["long"].right]
     careful = sequential(answerable, gate, Policy(0.0, least=least))
     assert 1 - careful.accuracy < 0.15
+    first, later = gate.worth["long"]
+    assert 1 >= first > later >= 0, "where the cheap arm has failed, choosing gains less"
     assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
 
 
