@@ -97,8 +97,8 @@ def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
     answer = solver.solve(task, on_event=lambda kind, payload: heard.append(kind))
     first = answer.decisions[0]
     assert first.top_features
-    assert "ttt" in first.gains
-    assert first.costs["ttt"] > 0
+    assert set(first.gains) == {"icl-vote", "ttt-light", "ttt-watch"}
+    assert first.costs["ttt-watch"] > first.costs["ttt-light"] > 0
     assert heard[0] == "probe"
     assert heard[-1] == "answer"
 

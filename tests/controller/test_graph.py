@@ -100,7 +100,7 @@ def test_a_failed_attempt_is_recorded_and_icl_answers() -> None:
 def test_an_attempt_that_promises_nothing_is_abandoned_and_told() -> None:
     """The gate looks at a training as it goes; its reason is in the trace."""
     heads = {"icl_right": Head(0.1), "ttt_fixes": Head(0.9), "ttt_right": Head(0.9)}
-    gate = Gate("m", heads | {"ttt_look2": Head(0.0)}, CostModel({"ttt": ArmCost(60.0, 0.0, 0.0)}))
+    gate = Gate("m", heads | {"ttt_look2": Head(0.0)}, CostModel({"ttt": ArmCost(30.0, 0.0, 0.0)}))
     long = {**STRATEGIES, "ttt": TTT(training=TrainSettings(steps=20))}
     model = FakeModel(before=wrong, after=mirror)
     answer = solve(model, gate=gate, strategies=long)

@@ -37,7 +37,7 @@ def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify(world: World) -
     careful = sequential(answerable, gate, Policy(0.0, least=least))
     assert 1 - careful.accuracy < 0.15
     first, later = gate.worth["long"]
-    assert 1 >= first > later >= 0, "where the cheap arm has failed, choosing gains less"
+    assert 1 >= first >= later > 0, "where the cheap arm has failed, choosing gains no more"
     assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
 
 
