@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from autottt import Solver, Task
+from autottt import Budget, Solver, Task
 from autottt.adapters.models.huggingface import SHIPPED
 from autottt.adapters.tasks.files import load_tasks
 from autottt.cli import app
+from autottt.controller.certificate import RiskTable
 from autottt.controller.difficulty import load_gate
 from autottt.controller.outcomes import read_outcomes
 from autottt.pretraining.sampling import draw_task
@@ -101,6 +103,26 @@ def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
     assert first.costs["ttt-watch"] > first.costs["ttt-light"] > 0
     assert heard[0] == "probe"
     assert heard[-1] == "answer"
+
+
+def test_what_is_not_certified_and_what_has_drifted_is_said(solver: Solver) -> None:
+    """Answers carry both warnings; a certified policy falls back once the tasks are others."""
+    assert solver.gate is not None
+    sure = replace(solver.gate, risk=RiskTable(500, (0.0, 0.2), (0, 9)))
+    careful = Solver(solver.model, budget=Budget(risk=0.1, uncertified="answer"))
+    assert "not certified" in careful.warnings[-1]
+    careful.gate, careful.warnings = sure, ()
+    careful.policy = careful._policy()
+    assert careful.policy.least == 0.2
+    assert careful.warnings == ()
+    task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
+    for _ in range(60):
+        careful._hear({"vote_share": 5.0, "prompt_tokens": 1e6})
+    assert careful.policy.least == 1.0
+    answer = careful.solve(task)
+    assert answer.strategy == "icl-vote"
+    assert any("no longer look like" in warning for warning in answer.warnings)
+    assert any("the tasks have drifted" in warning for warning in answer.warnings)
 
 
 def test_a_deadline_is_kept(solver: Solver) -> None:
