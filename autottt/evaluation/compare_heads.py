@@ -18,7 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from autottt.controller.difficulty import READ, Rows, head_rows
-from autottt.controller.fitting import FEWEST, HeadClassifier, matrix, out_of_group
+from autottt.controller.fitting import FEWEST, STRENGTHS, HeadClassifier, matrix, out_of_group
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 
 FOLDS = 5
@@ -121,20 +121,23 @@ def ablation(
 
     Every name that the outcomes hold is in turn taken from those of `READ` or, where it is not
     among them, added to them; above zero the name is worth reading. The most useful come first.
+    The penalty is the one that the whole head takes.
     """
     usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
     rows = head_rows(usable, arms)[head]
     groups = np.asarray(rows.groups, dtype=object)
     y = np.asarray(rows.labels, dtype=np.int64)
 
-    def loss(names: Sequence[str]) -> float:
-        p = out_of_group(
-            lambda: HeadClassifier(random_state=seed), matrix(names, rows.values), y, groups, seed
-        )
-        return float(-np.log(np.where(y == 1, p, 1 - p)).mean())
-
     known = sorted({name for row in rows.values for name in row})
     read = [name for name in known if name in READ]
+    head_itself = HeadClassifier(random_state=seed).fit(matrix(read, rows.values), y, groups=groups)
+    penalty = (head_itself.C_ or STRENGTHS[0],)
+
+    def loss(names: Sequence[str]) -> float:
+        x = matrix(names, rows.values)
+        p = out_of_group(lambda: HeadClassifier(penalty, random_state=seed), x, y, groups, seed)
+        return float(-np.log(np.where(y == 1, p, 1 - p)).mean())
+
     whole, found = loss(read), []
     for name in known:
         if name in read:
