@@ -120,8 +120,7 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
     solver = Solver(explore=0.5)
     for task in short:
         answer = solver.solve(task, log=log)
-        attempt = next(a for a in answer.attempts if a.strategy == answer.strategy)
-        verdict = "right" if is_right(attempt, task) else "wrong"
+        verdict = "right" if is_right(answer.answers, task) else "wrong"
         assert run("feedback", task.id, verdict, "--log", log).exit_code == 0
     shipped = Path(__file__).parents[1] / "autottt" / "assets" / "embedded" / "outcomes.jsonl"
     sample = write(tmp_path / "some.jsonl", read_outcomes(shipped)[:40])
@@ -131,6 +130,10 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
     refused = run("evaluate", "--traces", log)
     assert refused.exit_code == 2
     assert "explore more" in refused.stderr
+    other = log.read_text().splitlines()[0].replace(solver.model.fingerprint, "another")
+    mixed = tmp_path / "mixed.jsonl"
+    mixed.write_text(log.read_text() + other.replace(short[0].id, "other") + "\n")
+    assert "answers of 2 models" in run("evaluate", "--traces", mixed).stderr
 
 
 def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:

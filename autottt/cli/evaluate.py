@@ -106,14 +106,16 @@ def _off_policy(traces: Path, gate: Path | None, price: float) -> JSON:
     from autottt.adapters.models.huggingface import SHIPPED
     from autottt.controller.difficulty import load_gate
     from autottt.controller.experience import read_traces
-    from autottt.controller.gate_file import read_gate_file
     from autottt.controller.policy import Policy
     from autottt.evaluation.off_policy import estimate
     from autottt.solver import GATE_FILE
 
     seen = read_traces(traces)
     path = gate if gate is not None else SHIPPED["embedded"] / GATE_FILE
-    fitted = load_gate(path, model=read_gate_file(path)["model"])
+    models = sorted({trace.model for trace in seen})
+    if len(models) != 1:
+        raise InputError(f"{traces} has answers of {len(models)} models; a gate is for one")
+    fitted = load_gate(path, model=models[0])
     return asdict(estimate(seen, fitted, Policy(price)))
 
 

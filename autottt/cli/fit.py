@@ -138,7 +138,7 @@ def fit(
 
     outcomes = read(logs)
     for path in update or ():
-        seen = outcomes_of(read_traces(path), model=outcomes[0].model if outcomes else "")
+        seen = outcomes_of(read_traces(path))
         typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
         outcomes += seen
     gate = calibrated(outcomes, certify=read(certify or []), arms=arm)

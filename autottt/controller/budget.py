@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from autottt.controller.certificate import CONFIDENCE
+from autottt.controller.certificate import CONFIDENCE, check_level
 from autottt.controller.difficulty import Gate
 from autottt.controller.policy import PRICE, Policy
 from autottt.errors import GateError, InputError
@@ -36,9 +36,9 @@ class Budget:
             raise InputError(f"{' and '.join(given)} exclude each other; give one")
         if self.mean_seconds is not None and not self.mean_seconds > 0:
             raise InputError(f"the mean seconds are above zero, not {self.mean_seconds}")
-        for name, value in (("risk", self.risk), ("confidence", self.confidence)):
-            if value is not None and not 0 < value < 1:
-                raise InputError(f"the {name} is above 0 and below 1, not {value}")
+        check_level("confidence", self.confidence)
+        if self.risk is not None:
+            check_level("risk", self.risk)
         if self.uncertified not in ("escalate", "answer"):
             raise InputError(f"without a certificate: escalate or answer, not {self.uncertified!r}")
 

@@ -33,9 +33,8 @@ class RiskTable:
 
         Raises `InputError` for a risk or a confidence outside (0, 1).
         """
-        for name, value in (("risk", epsilon), ("confidence", confidence)):
-            if not 0 < value < 1:
-                raise InputError(f"the {name} is above 0 and below 1, not {value}")
+        check_level("risk", epsilon)
+        check_level("confidence", confidence)
         found = None
         for threshold, missed in zip(self.thresholds, self.missed, strict=True):
             if p_value(missed, self.answerable, epsilon) > 1 - confidence:
@@ -53,6 +52,12 @@ class RiskTable:
         return cls(
             plain["answerable"], tuple(map(float, plain["thresholds"])), tuple(plain["missed"])
         )
+
+
+def check_level(name: str, value: float) -> None:
+    """Raises `InputError` outside of (0, 1): neither no risk nor certainty comes from a sample."""
+    if not 0 < value < 1:
+        raise InputError(f"the {name} is above 0 and below 1, not {value}")
 
 
 def p_value(missed: int, tasks: int, epsilon: float) -> float:

@@ -15,22 +15,24 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ArmOutcome, Outcome
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import from_json
-from autottt.types import JSON, Answer
+from autottt.types import JSON, Answer, Attempt, Value
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trace:
-    """One answered task: the probe's features, the answer, and if known whether it was right."""
+    """One answered task: the model's fingerprint, the probe's features, the answer, and if known
+    whether it was right."""
 
+    model: str
     features: dict[str, float]
     answer: Answer
     right: bool | None = None
@@ -55,21 +57,21 @@ def read_traces(path: str | Path) -> list[Trace]:
             task_id, right = line["feedback"], line.get("right")
             if task_id not in traces or not isinstance(right, bool):
                 raise InputError(f"{where}: feedback on {task_id!r}, which is not a task above it")
-            traces[task_id] = Trace(traces[task_id].features, traces[task_id].answer, right)
+            traces[task_id] = replace(traces[task_id], right=right)
             continue
-        features = line.pop("features", None)
+        model, features = line.pop("model", None), line.pop("features", None)
         try:
             answer = from_json(Answer, line)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{where}: not a trace of `autottt solve --log` ({error})") from error
-        if not isinstance(features, dict):
-            raise InputError(f"{where}: a trace without features")
-        traces[answer.task_id] = Trace(features, answer)
+        if not isinstance(features, dict) or not isinstance(model, str):
+            raise InputError(f"{where}: a trace without features or without its model")
+        traces[answer.task_id] = Trace(model, features, answer)
     return list(traces.values())
 
 
-def outcomes_of(traces: list[Trace], *, model: str) -> list[Outcome]:
-    """What the traces with feedback say of the arms that ran, for the gate of that model.
+def outcomes_of(traces: list[Trace]) -> list[Outcome]:
+    """What the traces with feedback say of the arms that ran.
 
     A strategy that was asked for by name is left out, as there was no probe. The group of each is
     its own task, as nothing else is known.
@@ -81,20 +83,23 @@ def outcomes_of(traces: list[Trace], *, model: str) -> list[Outcome]:
             continue
         arms = {}
         given = next(a for a in answer.attempts if a.strategy == answer.strategy)
-        said = [c[0].output for c in given.candidates]
+        said = _winners(given)
         for attempt in answer.attempts:
             if attempt.error is not None:
                 continue
-            same = [c[0].output if c else None for c in attempt.candidates] == said
+            same = _winners(attempt) == said
             if same or trace.right:
                 evidence = {k: float(v) for k, v in attempt.evidence.items()}
                 arms[attempt.strategy] = ArmOutcome(
                     trace.right and same, attempt.seconds, attempt.tokens, evidence
                 )
-        found.append(
-            Outcome(answer.task_id, answer.task_id, model, answer.seed, trace.features, arms)
-        )
+        task = answer.task_id
+        found.append(Outcome(task, task, trace.model, answer.seed, trace.features, arms))
     return found
+
+
+def _winners(attempt: Attempt) -> list[Value | None]:
+    return [candidates[0].output if candidates else None for candidates in attempt.candidates]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, JSON]]:

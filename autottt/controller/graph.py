@@ -211,7 +211,9 @@ def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
     runtime.context.listener("answer", state["answer"])
     if runtime.context.log is not None:
         known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
-        append_line(runtime.context.log, {"features": known, **state["answer"]})
+        model = runtime.context.model.fingerprint
+        line = {"model": model, "features": known, **state["answer"]}
+        append_line(runtime.context.log, line)
     return SolveState()
 
 

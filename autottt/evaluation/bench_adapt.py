@@ -10,12 +10,8 @@ core. It is a benchmark: peft, trl and accelerate are extras.
 from __future__ import annotations
 
 import contextlib
-import io
-import logging
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,41 +23,25 @@ import torch
 from joblib import Parallel, delayed, parallel_config
 
 from autottt.adapters.models.adapter_cache import AdapterCache
-from autottt.adapters.models.base import Completion, LoraSettings, TokenSequence, TrainSettings
+from autottt.adapters.models.base import TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.memory import peak_bytes
-from autottt.adapters.tasks.prompts import STOP
-from autottt.evaluation.collect import generated_tasks
+from autottt.evaluation.bench_trainers import (
+    Measured,
+    default_trainer,
+    resident,
+    train_sft,
+    train_tuned,
+)
+from autottt.evaluation.collect import generated_tasks, is_right
+from autottt.evaluation.statistics import paired
 from autottt.solver import TOGETHER, alike
-from autottt.strategies.answering import ALL_VIEWS, Answered, Answering, Member
+from autottt.strategies.answering import Answered, Answering, Member
 from autottt.strategies.base import Progress, RunContext, no_progress
-from autottt.strategies.proposals import Proposal, parse, place_prompts
 from autottt.strategies.ttt import TTT
-from autottt.strategies.vote import rank_all
-from autottt.types import JSON, Candidate, Task
+from autottt.types import JSON, Task
 
 MAX_CELLS = 500
-Candidates = tuple[tuple[Candidate, ...], ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One task by one way: seconds to adapt and to answer, and of adapting those in steps.
-
-    `memory` is the most the process held meanwhile, in bytes, with what it held before.
-    """
-
-    adapt: float
-    answer: float
-    tokens: int
-    steps: int
-    in_steps: float
-    right: bool
-    memory: int = 0
-
-    @property
-    def seconds(self) -> float:
-        return self.adapt + self.answer
 
 
 Way = Callable[[Task], Measured]
@@ -87,9 +67,9 @@ def bench_adapt(
     drawn = generated_tasks(families, 1, seed=seed + 50, max_cells=MAX_CELLS)[:tasks]
     chosen = [task for _, task in drawn]
     ways: dict[str, Way] = {
-        "trainer": lambda task: _trainer(model, fixed, task, seed),
-        "trainer-tuned": lambda task: _resident(owner, fixed, task, seed, _train_tuned),
-        "sft-trainer": lambda task: _resident(owner, fixed, task, seed, _train_sft),
+        "trainer": lambda task: default_trainer(model, fixed, task, seed),
+        "trainer-tuned": lambda task: resident(owner, fixed, task, seed, train_tuned),
+        "sft-trainer": lambda task: resident(owner, fixed, task, seed, train_sft),
         "autottt": lambda task: _ours(owner, fixed, task, seed),
         "autottt, compiled": lambda task: _ours(compiled, fixed, task, seed),
         "autottt, held-out": lambda task: _ours(owner, watching, task, seed),
@@ -159,13 +139,8 @@ def _row(rows: Sequence[Measured], owner: HuggingFaceModel, adapter: Any) -> JSO
 
 def _difference(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
     """Paired difference in exact match, with its 95 % bootstrap interval over tasks."""
-    from scipy.stats import bootstrap
-
-    gaps = np.array([int(b.right) - int(a.right) for a, b in zip(base, other, strict=True)])
-    if not gaps.any():
-        return {"difference": 0.0, "low": 0.0, "high": 0.0}
-    low, high = bootstrap((gaps,), np.mean, method="percentile", random_state=0).confidence_interval
-    return {"difference": float(gaps.mean()), "low": float(low), "high": float(high)}
+    gap = paired(np.array([int(b.right) - int(a.right) for a, b in zip(base, other, strict=True)]))
+    return {"difference": gap.mean, "low": gap.low, "high": gap.high}
 
 
 def _ratio(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
@@ -180,12 +155,6 @@ def _ratio(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
         pairs, of_sums, paired=True, vectorized=True, method="percentile", random_state=0
     ).confidence_interval
     return {"ratio": float(of_sums(*pairs)), "low": float(low), "high": float(high)}
-
-
-def _right(candidates: Candidates, task: Task) -> bool:
-    assert task.targets is not None
-    pairs = zip(candidates, task.targets, strict=True)
-    return all(bool(found) and found[0].output == target for found, target in pairs)
 
 
 @dataclass
@@ -217,7 +186,7 @@ def _ours(
     attempt = replace(strategy, answering=timed).run(task, context)
     adapt = time.perf_counter() - begin - timed.seconds
     tokens = _trained_tokens(strategy, task, owner, seed, attempt.steps)
-    right = _right(attempt.candidates, task)
+    right = is_right(attempt.candidates, task)
     return Measured(adapt, timed.seconds, tokens, attempt.steps, _in_steps(ticks), right)
 
 
@@ -305,223 +274,3 @@ def _trained_tokens(
 ) -> int:
     batch = strategy.batches(task, RunContext(owner, seed))
     return steps * sum(len(s.ids) for s in batch(0))
-
-
-def _rows(strategy: TTT, task: Task, owner: HuggingFaceModel, seed: int) -> list[TokenSequence]:
-    batch = strategy.batches(task, RunContext(owner, seed))
-    return [row for step in range(strategy.training.steps) for row in batch(step)]
-
-
-def _lora(settings: LoraSettings) -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-
-
-def _arguments(folder: str, strategy: TTT, rows: int, **changes: Any) -> dict[str, Any]:
-    training = strategy.training
-    return {
-        "output_dir": folder,
-        "max_steps": training.steps,
-        "per_device_train_batch_size": rows // training.steps,
-        "learning_rate": training.learning_rate,
-        "warmup_steps": training.warm_up,
-        "lr_scheduler_type": "cosine",
-        "report_to": [],
-        "use_cpu": not torch.cuda.is_available(),
-        "seed": 0,
-        **changes,
-    }
-
-
-TUNED = {
-    "bf16": True,
-    "save_strategy": "no",
-    "logging_strategy": "no",
-    "disable_tqdm": True,
-    "dataloader_pin_memory": False,
-}
-
-
-class _Clock:
-    """Seconds inside optimizer steps, as a Trainer callback sees them."""
-
-    def __init__(self) -> None:
-        from transformers import TrainerCallback
-
-        clock = self
-        self.seconds = 0.0
-
-        class Callback(TrainerCallback):
-            def on_step_begin(self, *_: Any, **__: Any) -> None:
-                clock.begin = time.perf_counter()
-
-            def on_step_end(self, *_: Any, **__: Any) -> None:
-                clock.seconds += time.perf_counter() - clock.begin
-
-        self.begin = 0.0
-        self.callback = Callback()
-
-
-def _collator(owner: HuggingFaceModel) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
-    def collate(features: list[Any]) -> dict[str, torch.Tensor]:
-        ids, mask, labels = owner.pad([f["sequence"] for f in features])
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-    return collate
-
-
-def _trainer(model: str, strategy: TTT, task: Task, seed: int) -> Measured:
-    """As a script does it: the model is loaded, trained with the defaults, and saved, each time."""
-    begin = time.perf_counter()
-    owner = HuggingFaceModel(model)
-    return _resident(owner, strategy, task, seed, _train_default, begin=begin)
-
-
-Train = Callable[[HuggingFaceModel, Any, TTT, list[TokenSequence], _Clock, str], None]
-
-
-def _resident(
-    owner: HuggingFaceModel,
-    strategy: TTT,
-    task: Task,
-    seed: int,
-    train: Train,
-    *,
-    begin: float | None = None,
-) -> Measured:
-    """peft around a base that stays in memory."""
-    from peft import get_peft_model
-
-    begin = time.perf_counter() if begin is None else begin
-    base, clock = owner.module, _Clock()
-    rows = _rows(strategy, task, owner, seed)
-    assert isinstance(strategy.adapter, LoraSettings)
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(seed)
-        adapted = get_peft_model(base, _lora(strategy.adapter))
-        train(owner, adapted, strategy, rows, clock, folder)
-        adapted.eval()
-        adapt = time.perf_counter() - begin
-        begin = time.perf_counter()
-        right = _right(_answer(owner, adapted, task, seed), task)
-        answer = time.perf_counter() - begin
-        owner.module = adapted.unload()
-    for parameter in owner.module.parameters():
-        parameter.requires_grad_(True)
-    owner.module.eval()
-    tokens = sum(len(row.ids) for row in rows)
-    return Measured(adapt, answer, tokens, strategy.training.steps, clock.seconds, right)
-
-
-def _train_default(
-    owner: HuggingFaceModel,
-    adapted: Any,
-    strategy: TTT,
-    rows: list[TokenSequence],
-    clock: _Clock,
-    folder: str,
-) -> None:
-    _fit(owner, adapted, rows, clock, _arguments(folder, strategy, len(rows)))
-    adapted.save_pretrained(folder)
-
-
-def _train_tuned(
-    owner: HuggingFaceModel,
-    adapted: Any,
-    strategy: TTT,
-    rows: list[TokenSequence],
-    clock: _Clock,
-    folder: str,
-) -> None:
-    _fit(owner, adapted, rows, clock, _arguments(folder, strategy, len(rows), **TUNED))
-
-
-def _fit(
-    owner: HuggingFaceModel,
-    adapted: Any,
-    rows: list[TokenSequence],
-    clock: _Clock,
-    arguments: dict[str, Any],
-) -> None:
-    from transformers import Trainer, TrainingArguments
-
-    Trainer(
-        model=adapted,
-        args=TrainingArguments(**arguments, remove_unused_columns=False),
-        train_dataset=[{"sequence": row} for row in rows],
-        data_collator=_collator(owner),
-        callbacks=[clock.callback],
-    ).train()
-
-
-def _train_sft(
-    owner: HuggingFaceModel,
-    adapted: Any,
-    strategy: TTT,
-    rows: list[TokenSequence],
-    clock: _Clock,
-    folder: str,
-) -> None:
-    from datasets import Dataset
-    from trl.trainer.sft_config import SFTConfig
-    from trl.trainer.sft_trainer import SFTTrainer
-
-    data = Dataset.from_list(
-        [{"input_ids": list(r.ids), "completion_mask": [int(t) for t in r.is_target]} for r in rows]
-    )
-    arguments = _arguments(folder, strategy, len(rows), **TUNED)
-    SFTTrainer(
-        model=adapted,
-        args=SFTConfig(**arguments, max_length=None, gradient_checkpointing=False),
-        train_dataset=data,
-        processing_class=owner.tokenizer,
-        callbacks=[clock.callback],
-    ).train()
-
-
-@torch.inference_mode()
-def _answer(owner: HuggingFaceModel, adapted: Any, task: Task, seed: int) -> Candidates:
-    """The same views, by `generate`, and the same vote."""
-    context = RunContext(owner, seed)
-    placed, limit = place_prompts(task, ALL_VIEWS.draw(task, seed), context)
-    rows = [TokenSequence(tuple(p.ids), (False,) * len(p.ids)) for p in placed]
-    ids, mask, _ = owner.pad(rows, left=True)
-    with owner.autocast():
-        written = adapted.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=limit,
-            do_sample=False,
-            stop_strings=[STOP],
-            tokenizer=owner.tokenizer,
-        )[:, ids.shape[1] :]
-    proposals = []
-    for place, tokens in zip(placed, written, strict=True):
-        text = owner.tokenizer.decode(tokens, skip_special_tokens=True)
-        done = Completion(text.split(STOP)[0], (), (), (), STOP in text)
-        proposals.append(
-            Proposal(place.query, place.view, parse(done, place.view, task), done, len(place.ids))
-        )
-    return rank_all(proposals, len(task.queries))
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what the libraries say about themselves out of the way."""
-    logging.disable(logging.WARNING)
-    try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)

@@ -11,12 +11,12 @@ from sklearn.model_selection import GroupKFold
 
 from autottt.controller.certificate import RiskTable
 from autottt.controller.difficulty import READ, Gate, fit_gate
+from autottt.controller.fitting import FOLDS
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 from autottt.controller.policy import Policy, best_in_hand
 from autottt.errors import GateError
 from autottt.evaluation.policies import PRICES, play, sequential
 
-FOLDS = 5
 CERTIFY = 3  # tenths of the groups that are kept for certifying
 THRESHOLDS = tuple(float(x) for x in np.linspace(0, 0.6, 61))
 
@@ -138,7 +138,13 @@ def prices(parts: Parts, gate: Gate) -> tuple[tuple[float, float, float], ...]:
 
 def risk_table(outcomes: Sequence[Outcome], gate: Gate) -> RiskTable:
     """What the controller misses at each of `THRESHOLDS`, on tasks that were not fitted to."""
-    arms = [arm for arm in gate.arms if all(arm in o.arms for o in outcomes)]
+    lacking = [arm for arm in gate.arms if any(arm not in o.arms for o in outcomes)]
+    if lacking:
+        raise GateError(
+            f"not every task to certify on was run with {', '.join(lacking)}; a certificate is for "
+            "all that the controller may run"
+        )
+    arms = gate.arms
     answerable = [
         o for o in outcomes if not o.arms[ICL_VOTE].right and any(o.arms[arm].right for arm in arms)
     ]

@@ -29,7 +29,7 @@ from autottt.pretraining.sampling import draw_task
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
 from autottt.strategies.icl import ICL
 from autottt.strategies.registry import get
-from autottt.types import Attempt, Task
+from autottt.types import Attempt, Candidate, Task
 
 log = logging.getLogger(__name__)
 FIRST_SEED = 2_000_000  # apart from the tasks of pretraining and of its validation
@@ -226,11 +226,11 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
         evidence.update(agreement(attempt, probe))
     spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
     seconds = attempt.seconds + spared
-    return ArmOutcome(is_right(attempt, task), seconds, attempt.tokens, evidence)
+    return ArmOutcome(is_right(attempt.candidates, task), seconds, attempt.tokens, evidence)
 
 
-def is_right(attempt: Attempt, task: Task) -> bool:
+def is_right(candidates: Sequence[Sequence[Candidate]], task: Task) -> bool:
     """Whether the first candidate of every query is its target."""
     assert task.targets is not None
-    answers = zip(attempt.candidates, task.targets, strict=True)
+    answers = zip(candidates, task.targets, strict=True)
     return all(bool(found) and found[0].output == target for found, target in answers)

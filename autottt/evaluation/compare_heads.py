@@ -18,10 +18,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
 from autottt.controller.difficulty import READ, Rows, head_rows
-from autottt.controller.fitting import FEWEST, STRENGTHS, HeadClassifier, matrix, out_of_group
+from autottt.controller.fitting import (
+    FEWEST,
+    FOLDS,
+    STRENGTHS,
+    HeadClassifier,
+    matrix,
+    out_of_group,
+)
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 
-FOLDS = 5
 BOOSTING = {"max_depth": [2, 3], "learning_rate": [0.03, 0.1], "max_iter": [30, 100]}
 
 
@@ -78,12 +84,11 @@ class _Boosted:
         self._seed = seed
 
     def fit(self, x: Any, y: Any, groups: Any) -> Any:
-        folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=self._seed)
         search = GridSearchCV(
             HistGradientBoostingClassifier(random_state=self._seed, min_samples_leaf=10),
             BOOSTING,
             scoring="neg_log_loss",
-            cv=[s for s in folds.split(x, y, groups) if 0 < y[s[1]].sum() < len(s[1])],
+            cv=[s for s in _folds(y, groups, self._seed) if 0 < y[s[1]].sum() < len(s[1])],
         )
         return search.fit(x, y).best_estimator_
 
@@ -95,15 +100,20 @@ class _Stacked:
         self._seed = seed
 
     def fit(self, x: Any, y: Any, groups: Any) -> Any:
-        folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=self._seed)
         boosted = HistGradientBoostingClassifier(
             random_state=self._seed, min_samples_leaf=10, max_depth=2, max_iter=50
         )
         return StackingClassifier(
             [("linear", HeadClassifier(random_state=self._seed)), ("boosted", boosted)],
             LogisticRegression(),
-            cv=list(folds.split(x, y, groups)),
+            cv=_folds(y, groups, self._seed),
         ).fit(x, y)
+
+
+def _folds(y: Any, groups: Any, seed: int) -> list[Any]:
+    """Parts to train and to judge on, whole groups in each."""
+    folds = GroupKFold(min(FOLDS, len(set(groups))), shuffle=True, random_state=seed)
+    return list(folds.split(y, y, groups))
 
 
 def _error_over(losses: NDArray[np.float64], groups: Sequence[Any] | NDArray[Any]) -> float:

@@ -105,11 +105,10 @@ def sequential(
     gate: Gate | None,
     policy: Policy,
     *,
-    name: str = "auto",
     arms: Sequence[str] | None = None,
 ) -> Played:
     """The controller, escalating step by step, as the state machine would."""
-    return _collected(name, [play(outcome, gate, policy, arms) for outcome in outcomes])
+    return _collected("auto", [play(outcome, gate, policy, arms) for outcome in outcomes])
 
 
 def one_shot(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> Played:
@@ -126,7 +125,7 @@ def one_shot(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> Played:
         if chosen != ICL_VOTE:
             p += (1 - p) * gate.mends(chosen, outcome.features, {})
         answer = ICL_VOTE if ran.error is not None else chosen
-        found.append(Course(answer, (ICL_VOTE, chosen), seconds, p, outcome, spent))
+        found.append(Course(answer, seconds, p, outcome, spent))
     return _collected("one-shot gate", found)
 
 
@@ -169,26 +168,20 @@ def by_threshold(outcomes: Sequence[Outcome], rule: Threshold) -> Played:
         arm = rule.arm if train else ICL_VOTE
         seconds = probe_seconds(outcome) + (outcome.arms[arm].seconds if train else 0.0)
         answer = ICL_VOTE if outcome.arms[arm].error is not None else arm
-        found.append(Course(answer, (arm,), seconds, float("nan"), outcome, 0.0))
+        found.append(Course(answer, seconds, float("nan"), outcome, 0.0))
     return replace(_collected("best single feature", found), confidence=None)
 
 
-def curve(
-    outcomes: Sequence[Outcome], gate: Gate, policy: Policy, arms: Sequence[str] | None = None
-) -> list[tuple[float, Played]]:
+def curve(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> list[tuple[float, Played]]:
     """The controller at every price of `PRICES`, with the price."""
-    return [
-        (price, sequential(outcomes, gate, replace(policy, price=price), arms=arms))
-        for price in PRICES
-    ]
+    return [(p, sequential(outcomes, gate, replace(policy, price=p))) for p in PRICES]
 
 
 @dataclass(frozen=True)
 class Course:
-    """How the controller went about one task: the arm that answers, those run, and the cost."""
+    """How the controller went about one task: the arm that answers, and the cost."""
 
     answer: str
-    run: tuple[str, ...]
     seconds: float
     confidence: float
     outcome: Outcome
@@ -221,7 +214,7 @@ def play(
         arm = decision.chosen
         if arm in run:
             _, sure = best_in_hand(gate, outcome.features, tried)
-            return Course(arm, tuple(run), seconds, sure, outcome, overhead)
+            return Course(arm, seconds, sure, outcome, overhead)
         run.append(arm)
         done = outcome.arms[arm]
         spent, ended = done.seconds, None

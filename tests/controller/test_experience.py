@@ -26,7 +26,9 @@ def trace(path: Path, task: str, *attempts: Attempt, answer: str) -> None:
     given_ = next(a for a in attempts if a.strategy == answer)
     whole = Answer(task, given_.candidates, answer, (), attempts, 0.9, 2.0, 20, True, 0)
     with path.open("a") as file:
-        file.write(json.dumps({"features": {"vote_share": 0.5}, **to_json(whole)}) + "\n")
+        file.write(
+            json.dumps({"model": "m", "features": {"vote_share": 0.5}, **to_json(whole)}) + "\n"
+        )
 
 
 def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
@@ -38,8 +40,9 @@ def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
     give_feedback(path, "good", right=False)
     give_feedback(path, "good", right=True)
     give_feedback(path, "bad", right=False)
-    found = {o.task_id: o for o in outcomes_of(read_traces(path), model="m")}
+    found = {o.task_id: o for o in outcomes_of(read_traces(path))}
     assert set(found) == {"good", "bad"}
+    assert {o.model for o in found.values()} == {"m"}
     right = {task: {arm: a.right for arm, a in o.arms.items()} for task, o in found.items()}
     assert right["good"] == {"icl-vote": False, "a": True, "b": True}
     assert right["bad"] == {"a": False, "b": False}

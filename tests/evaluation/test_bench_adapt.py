@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from autottt.evaluation import bench_adapt as bench
+from autottt.evaluation.bench_trainers import Measured
 from autottt.pretraining.splits import CALIBRATION
 
 
 def test_ratios_and_differences_are_paired() -> None:
     """A ratio is of total seconds and lies in its interval; equal answers differ by nothing."""
-    slow = [bench.Measured(2.0 + k, 1.0, 10, 1, 1.0, k % 2 == 0) for k in range(6)]
-    fast = [bench.Measured(1.0, 0.5, 10, 1, 1.0, True) for _ in range(6)]
+    slow = [Measured(2.0 + k, 1.0, 10, 1, 1.0, k % 2 == 0) for k in range(6)]
+    fast = [Measured(1.0, 0.5, 10, 1, 1.0, True) for _ in range(6)]
     found = bench._ratio(slow, fast)
     assert found["ratio"] == pytest.approx(sum(r.seconds for r in slow) / 9)
     assert found["low"] < found["ratio"] < found["high"]
@@ -22,6 +23,7 @@ def test_ratios_and_differences_are_paired() -> None:
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, as it compiles
 def test_every_way_runs_on_the_same_rows() -> None:
     """Two tasks, two steps: each way trains as many tokens; the base is never changed."""
     for name in ("accelerate", "peft", "trl", "datasets"):

@@ -50,6 +50,14 @@ def test_certifying_needs_other_families_of_the_same_model(world: World) -> None
         calibrated(world(60), certify=other)
 
 
+def test_a_certificate_is_for_every_arm_on_offer(world: World) -> None:
+    """Where an arm was not run on every task to certify on, none is made of the others."""
+    short = world(60, families="g")
+    short[3] = replace(short[3], arms={k: v for k, v in short[3].arms.items() if k != "long"})
+    with pytest.raises(GateError, match="not every task to certify on was run with long"):
+        calibrated(world(60), certify=short)
+
+
 def test_what_escalating_always_misses_is_what_choosing_gets_wrong(world: World) -> None:
     """Counts of misses are of answerable tasks, and grow with the threshold in the end."""
     log = world(300, families="g")

@@ -30,7 +30,7 @@ def logged(n: int, explore: float, *, price: float = 0.01) -> list[Trace]:
         taken = explored(Policy(price, explore=explore), first, rng)
         right, seconds = outcome(taken.chosen, x)
         answer = Answer(str(k), (), taken.chosen, (taken,), (), 0.5, seconds, 0, True, 0)
-        traces.append(Trace({"x": x}, answer, right))
+        traces.append(Trace("m", {"x": x}, answer, right))
     return traces
 
 

@@ -30,6 +30,8 @@ from autottt.pretraining.families import (  # noqa: F401 - imported for what the
     shape_select,
     shape_tile,
     text_logic,
+    text_numbers,
+    text_state,
     text_words,
 )
 from autottt.pretraining.families.base import FAMILIES, Family
