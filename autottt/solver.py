@@ -14,7 +14,8 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from autottt.adapters.models.adapter_cache import AdapterCache
-from autottt.adapters.models.huggingface import SHIPPED, HuggingFaceModel
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.loading import SHIPPED
 from autottt.controller.budget import Budget
 from autottt.controller.difficulty import Gate, load_gate
 from autottt.controller.drift import DriftMonitor

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, cast
 
 from autottt.errors import TaskError
 
 Grid = tuple[tuple[int, ...], ...]  # H rows of W colours, each 0-9
-Value = Grid | str  # what a task maps: a grid, or a text in tasks whose domain is "text"
+Items = tuple[int | str, ...]  # a sequence of whole numbers, or of symbols without white space
+Value = Grid | Items | str  # what a task maps, in the domains "grid", "sequence" and "text"
 JSON = dict[str, Any]
+
+Given = Sequence[Sequence[int]] | Sequence[int | str] | str  # what users write for a `Value`
+EMPTY = "[]"  # how a sequence without items is written
 
 MAX_SIDE = 30
 MAX_LINE = 256  # a grid of one row may be longer than MAX_SIDE
@@ -43,17 +47,51 @@ def as_grid(rows: Sequence[Sequence[int]]) -> Grid:
     return tuple(tuple(row) for row in rows)
 
 
-def as_text(text: str) -> str:
-    """The text itself; raises `TaskError` if it is empty or holds an empty line, which ends one."""
-    if not text.strip("\n"):
+def as_text(text: str, *, answer: bool = False) -> str:
+    """The text itself; raises `TaskError` if it is empty or no model can be given it.
+
+    Empty lines are for inputs: an `answer` has none, as an empty line ends one.
+    """
+    if not text.strip():
         raise TaskError(f"an input or output is a text that is not empty, not {_short(text)}")
-    if "\n\n" in text or text.startswith("\n") or text.endswith("\n"):
-        raise TaskError(f"a text has no empty line and no newline around it: {_short(text)}")
+    if text.startswith("\n") or text.endswith("\n") or (answer and "\n\n" in text):
+        raise TaskError(
+            f"a text has no newline around it, and an output no empty line: {_short(text)}"
+        )
+    wrong = next((c for c in text if c == "\0" or "\ud800" <= c <= "\udfff"), None)
+    if wrong is not None:
+        raise TaskError(f"a text cannot hold the character {wrong!r}: {_short(text)}; take it out")
     return text
 
 
-def _as_value(value: Sequence[Sequence[int]] | str) -> Value:
-    return as_text(value) if isinstance(value, str) else as_grid(value)
+def as_items(items: Sequence[int | str]) -> Items:
+    """Copy a list of whole numbers, or of symbols; raises `TaskError` if it is neither."""
+    numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
+    if not numbers and not all(isinstance(item, str) for item in items):
+        raise TaskError(f"a sequence is of whole numbers or of symbols, not {_short(items)}")
+    for item in items:
+        if isinstance(item, str) and (not item or any(c.isspace() for c in item) or item == EMPTY):
+            raise TaskError(
+                f"a symbol is a text without white space, and not {EMPTY!r}; this is {_short(item)}"
+            )
+        as_text(str(item))
+    return tuple(items)
+
+
+def as_value(value: Given, *, answer: bool = False) -> Value:
+    """A text, a list of numbers or symbols, or a grid, as a `Value`; raises `TaskError`."""
+    if isinstance(value, str):
+        return as_text(value, answer=answer)
+    if isinstance(value, Sequence) and all(isinstance(item, int | str) for item in value):
+        return as_items(cast("Sequence[int | str]", value))
+    return as_grid(cast("Sequence[Sequence[int]]", value))
+
+
+def domain_of(value: Value) -> str:
+    """ "text", "sequence" or "grid"; the empty tuple is a sequence."""
+    if isinstance(value, str):
+        return "text"
+    return "grid" if value and isinstance(value[0], tuple) else "sequence"
 
 
 def _short(value: object) -> str:
@@ -70,18 +108,44 @@ class Example:
 
 
 @dataclass(frozen=True)
+class AnswerFormat:
+    """What the answers of a text task are, and so how they are read out of what a model writes.
+
+    "text": all of it, runs of white space counting as one. "number": the first or only number,
+    without separators. "choice": one of `choices`, or without them the letter of one of the options
+    that each input lists (see `adapters.tasks.options`). `max_characters` bounds the length.
+    """
+
+    kind: Literal["text", "number", "choice"] = "text"
+    choices: tuple[str, ...] = ()
+    max_characters: int | None = None
+
+    def __post_init__(self) -> None:
+        folded = [choice.strip().casefold() for choice in self.choices]
+        if len(set(folded)) < len(folded) or "" in folded:
+            raise TaskError(f"choices differ from each other and are not empty: {self.choices}")
+        if self.choices and self.kind != "choice":
+            raise TaskError(f'choices are for answers of the kind "choice", not {self.kind!r}')
+        if self.max_characters is not None and self.max_characters < 1:
+            raise TaskError(f"max_characters is at least 1, not {self.max_characters}")
+
+
+@dataclass(frozen=True)
 class Task:
     """Demonstrations of one rule, and the queries to answer by it.
 
     `targets` holds the right outputs of the queries where they are known; it serves evaluation
-    and the outcome log alone and never reaches a prompt.
+    and the outcome log alone and never reaches a prompt. `instruction` says in words what to do;
+    `answer` how answers are read.
     """
 
     id: str
     demonstrations: tuple[Example, ...]
     queries: tuple[Value, ...]
     targets: tuple[Value, ...] | None = None
-    domain: str = "grid"  # or "text"
+    domain: str = "grid"  # or "sequence" or "text"
+    instruction: str = ""
+    answer: AnswerFormat = AnswerFormat()
 
     def __post_init__(self) -> None:
         if not self.demonstrations:
@@ -94,31 +158,43 @@ class Task:
             )
         values = [v for e in self.demonstrations for v in (e.input, e.output)]
         values += [*self.queries, *(self.targets or ())]
-        if any(isinstance(v, str) != (self.domain == "text") for v in values):
+        if any(domain_of(v) != self.domain for v in values):
             raise TaskError(
                 f"task {self.id!r} of the domain {self.domain!r} holds values of another; all are "
-                'grids (domain "grid") or all are texts (domain "text")'
+                'grids (domain "grid"), all are lists of numbers or symbols ("sequence"), or all '
+                'are texts ("text")'
             )
+        if self.instruction:
+            as_text(self.instruction)
+        if self.answer.kind != "text" and self.domain != "text":
+            raise TaskError(f"answers of the kind {self.answer.kind!r} are for texts")
 
     @classmethod
     def from_examples(
         cls,
-        examples: Sequence[tuple[Sequence[Sequence[int]] | str, Sequence[Sequence[int]] | str]],
-        query: Sequence[Sequence[int]] | str,
+        examples: Sequence[tuple[Given, Given]],
+        query: Given,
         *,
         id: str = "task",
-        target: Sequence[Sequence[int]] | str | None = None,
+        target: Given | None = None,
+        instruction: str = "",
+        answer: AnswerFormat | None = None,
     ) -> Task:
-        """Build a task from `(input, output)` pairs and one query, all grids or all texts.
+        """Build a task from `(input, output)` pairs and one query, all of one domain.
 
         Raises `TaskError`.
         """
+        asked = as_value(query)
         return cls(
             id=id,
-            demonstrations=tuple(Example(_as_value(x), _as_value(y)) for x, y in examples),
-            queries=(_as_value(query),),
-            targets=None if target is None else (_as_value(target),),
-            domain="text" if isinstance(query, str) else "grid",
+            demonstrations=tuple(
+                Example(as_value(x), as_value(y, answer=True)) for x, y in examples
+            ),
+            queries=(asked,),
+            targets=None if target is None else (as_value(target, answer=True),),
+            domain=domain_of(asked),
+            instruction=instruction,
+            answer=answer or AnswerFormat(),
         )
 
 

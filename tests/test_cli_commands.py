@@ -375,7 +375,7 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
     """A checkpoint's own steps and seed go on; others are refused, and so is a damaged file."""
     from safetensors.numpy import save_file
 
-    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.adapters.models.loading import SHIPPED
     from autottt.cli.pretrain import choose_recipe, sized
     from autottt.pretraining.train import CHECKPOINT, Log, Recipe
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from autottt import Budget, Solver, Task
-from autottt.adapters.models.huggingface import SHIPPED
+from autottt.adapters.models.loading import SHIPPED
 from autottt.adapters.tasks.files import load_tasks
 from autottt.cli import app
 from autottt.controller.certificate import RiskTable

@@ -80,7 +80,7 @@ def evaluate(
 def _own(
     logs: list[Path], gate: Path | None, fitted_on: Path | None, price: float, group: str
 ) -> JSON:
-    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.adapters.models.loading import SHIPPED
     from autottt.controller.difficulty import load_gate
     from autottt.controller.outcomes import read_outcomes
     from autottt.controller.policy import Policy
@@ -103,7 +103,7 @@ def _own(
 
 
 def _off_policy(traces: Path, gate: Path | None, price: float) -> JSON:
-    from autottt.adapters.models.huggingface import SHIPPED
+    from autottt.adapters.models.loading import SHIPPED
     from autottt.controller.difficulty import load_gate
     from autottt.controller.experience import read_traces
     from autottt.controller.policy import Policy

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from typing import cast
 
 from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.tasks.views import is_line
@@ -14,7 +15,7 @@ from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import prompt_ids
 from autottt.strategies.sequences import held_out
-from autottt.types import Attempt, Task, Value
+from autottt.types import Attempt, Grid, Items, Task, Value, domain_of
 
 PROBE_SECONDS = "probe_seconds"
 Rows = tuple[tuple[int | str, ...], ...]
@@ -91,7 +92,10 @@ def shape(task: Task, model: LanguageModel) -> dict[str, float]:
 
 
 def _rows(value: Value) -> Rows:
-    return (tuple(value),) if isinstance(value, str) else value
+    """Of a text the characters, of a sequence the items, are the cells of one row."""
+    if domain_of(value) == "grid":
+        return cast("Grid", value)
+    return (tuple(cast("str | Items", value)),)
 
 
 def _same_size(a: Rows, b: Rows) -> bool:

@@ -249,9 +249,8 @@ def _answer(
     for place, tokens in zip(placed, written, strict=True):
         text = owner.tokenizer.decode(tokens, skip_special_tokens=True)
         done = Completion(text.split(STOP)[0], (), (), (), STOP in text)
-        proposals.append(
-            Proposal(place.query, place.view, parse(done, place.view, task), done, len(place.ids))
-        )
+        output = parse(done, place.view, task, place.query)
+        proposals.append(Proposal(place.query, place.view, output, done, len(place.ids)))
     return rank_all(proposals, len(task.queries))
 
 

@@ -32,6 +32,7 @@ def release(out: Path, target: Path, beside: Sequence[Path] = ()) -> Path:
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"model/{name}"])
     model.config.use_cache = True
+    model.config.prompt_format = "arrow"  # how `huggingface` shall ask it
     model.to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(target)
     (target / "model.safetensors").chmod(0o644)  # written for its owner alone

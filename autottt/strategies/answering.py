@@ -15,10 +15,11 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from autottt.adapters.tasks.prompts import completion
+from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
 from autottt.strategies.base import RunContext
-from autottt.strategies.proposals import Proposal, Shown, expand, place_prompts, propose
+from autottt.strategies.encoding import reply_tokens
+from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
 from autottt.strategies.vote import MAX_CANDIDATES, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
@@ -136,7 +137,10 @@ class Search:
             switch()
             placed, _ = place_prompts(task, dealt, context, shown=self.views.shown)
             answers = [
-                [model.encode(completion(p.view.apply_value(c))) for c in candidates[p.query]]
+                [
+                    reply_tokens(task, p.view.apply_output(c, task.queries[p.query]), model)
+                    for c in candidates[p.query]
+                ]
                 for p in placed
             ]
             for place, some, scores in zip(

@@ -9,22 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from autottt.adapters.models.base import Completion, LanguageModel
-from autottt.adapters.tasks.prompts import (
-    STOP,
-    completion,
-    prompt,
-    text_to_value,
-    value_to_text,
-)
+from autottt.adapters.tasks.formats import Shown
+from autottt.adapters.tasks.prompts import text_to_value, value_to_text
 from autottt.adapters.tasks.views import View
 from autottt.errors import ContextLengthError, StrategyError, TaskError
 from autottt.strategies.base import RunContext
+from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.types import Task, Value
 
-Shown = Literal["prompt", "prefix", "nowhere"]  # where the demonstrations are
 SLACK = 8  # tokens an answer may be longer than the demonstrations suggest
 
 
@@ -48,12 +42,18 @@ class Proposal:
 
 
 def answer_limit(task: Task, query: int, model: LanguageModel) -> int:
-    """How many tokens the answer to a query may take, judged by the demonstrations' sizes."""
-    asked = len(value_to_text(task.queries[query]))
+    """How many tokens the answer to a query may take, judged by the demonstrations' lengths.
+
+    The task's `max_characters` is a bound too: a token is at least a character.
+    """
+    asked = len(model.encode(value_to_text(task.queries[query])))
     limit = 0.0
     for example in task.demonstrations:
-        source, output = len(value_to_text(example.input)), len(completion(example.output))
+        source = len(model.encode(value_to_text(example.input)))
+        output = len(reply_tokens(task, example.output, model))
         limit = max(limit, output, output * asked / source)
+    if task.answer.max_characters is not None:
+        limit = min(limit, 4 * task.answer.max_characters)
     return math.ceil(limit) + SLACK
 
 
@@ -79,9 +79,7 @@ def prompt_ids(
     task: Task, query: int, model: LanguageModel, *, shown: Shown = "prompt"
 ) -> list[int]:
     """The token ids of the prompt for one query."""
-    demonstrations = task.demonstrations if shown == "prompt" else ()
-    begin = [] if shown == "prefix" else model.start()
-    return begin + model.encode(prompt(demonstrations, task.queries[query]))
+    return prompt_tokens(task, task.queries[query], model, shown=shown)
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,10 @@ def propose(
     """Answer every query under every view greedily, in one batch; see `place_prompts`."""
     placed, limit = place_prompts(task, views, context, shown=shown)
     completions = context.model.generate(
-        [p.ids for p in placed], max_new_tokens=limit, stop=STOP, deadline=context.deadline
+        [p.ids for p in placed],
+        max_new_tokens=limit,
+        stop=context.model.format.stop,
+        deadline=context.deadline,
     )
     return [_proposal(place, done, task) for place, done in zip(placed, completions, strict=True)]
 
@@ -136,7 +137,7 @@ def expand(
     found = context.model.search(
         [p.ids for p in placed],
         max_new_tokens=limit,
-        stop=STOP,
+        stop=context.model.format.stop,
         least=least,
         deadline=context.deadline,
     )
@@ -149,14 +150,18 @@ def expand(
 
 def _proposal(place: Placed, done: Completion, task: Task) -> Proposal:
     tokens = len(place.ids) + len(done.log_probabilities)
-    return Proposal(place.query, place.view, parse(done, place.view, task), done, tokens)
+    return Proposal(
+        place.query, place.view, parse(done, place.view, task, place.query), done, tokens
+    )
 
 
-def parse(done: Completion, view: View, task: Task) -> Value | None:
+def parse(done: Completion, view: View, task: Task, query: int) -> Value | None:
     """The output that a completion under a view means, or None."""
     if not done.finished:
         return None
+    asked = task.queries[query]
     try:
-        return view.invert_value(text_to_value(done.text, task))
+        found = text_to_value(done.text, task, view.apply_input(asked))
+        return view.invert_output(found, asked)
     except TaskError:
         return None

@@ -126,7 +126,7 @@ SHIPPED: tuple[Strategy, ...] = (
         "ttt-bias",
         "one vector before the output head (SLOT), then a vote",
         adapter=BiasSettings(),
-        training=TrainSettings(steps=8, learning_rate=1e-2, warm_up=1),
+        training=TrainSettings(steps=8, learning_rate=1e-2, scaled=False, warm_up=1),
     ),
     TTT(
         "ttt-warm",

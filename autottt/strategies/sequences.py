@@ -9,15 +9,15 @@ loss on it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from autottt.adapters.models.base import LanguageModel, TokenSequence
-from autottt.adapters.tasks.prompts import completion, prompt, prompt_parts
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
-from autottt.types import Example, Task
+from autottt.strategies.encoding import encode, opening, prompt_tokens, reply_tokens
+from autottt.types import Task
 
 # (task, rng, model, the demonstration that is no target) -> a training row
 Form = Callable[[Task, np.random.Generator, LanguageModel, int | None], TokenSequence]
@@ -28,7 +28,7 @@ def all_outputs(
 ) -> TokenSequence:
     """All demonstrations in a random order; every output but one left out is a target."""
     order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
-    shown = replace(_random_view(task, rng), order=order).apply(task).demonstrations
+    shown = replace(_random_view(task, rng), order=order).apply(task)
     return demonstration_sequence(shown, model, None if without is None else order.index(without))
 
 
@@ -36,7 +36,7 @@ def one_order(
     task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
 ) -> TokenSequence:
     """All demonstrations in the order of the task; every output but one left out is a target."""
-    shown = replace(_random_view(task, rng), order=None).apply(task).demonstrations
+    shown = replace(_random_view(task, rng), order=None).apply(task)
     return demonstration_sequence(shown, model, without)
 
 
@@ -44,27 +44,28 @@ def direct(
     task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
 ) -> TokenSequence:
     """One demonstration without context, under a symmetry; its output is the target."""
-    shown = keep_colours(_random_view(task, rng)).apply(task).demonstrations
-    places = [place for place in range(len(shown)) if place != without]
-    return demonstration_sequence([shown[places[int(rng.integers(len(places)))]]], model)
+    shown = replace(keep_colours(_random_view(task, rng)), order=None).apply(task)
+    places = [place for place in range(len(shown.demonstrations)) if place != without]
+    chosen = shown.demonstrations[places[int(rng.integers(len(places)))]]
+    return demonstration_sequence(replace(shown, demonstrations=(chosen,)), model)
 
 
 def demonstration_sequence(
-    demonstrations: Sequence[Example], model: LanguageModel, without: int | None = None
+    task: Task, model: LanguageModel, without: int | None = None
 ) -> TokenSequence:
     """The demonstrations as one sequence, cut to what the context holds; outputs are targets.
 
     The output of the demonstration at the place `without` is context alone.
     """
-    ids, is_target = model.start(), [False] * len(model.start())
-    parts = prompt_parts(demonstrations, demonstrations[0].input)[:-1]
-    for place, (source, output) in enumerate(zip(parts[::2], parts[1::2], strict=True)):
-        asked, wanted = model.encode(source[0]), model.encode(output[0])
-        if len(ids) + len(asked) + len(wanted) > model.context:
+    found = TokenSequence(tuple(opening(model)), (False,) * len(opening(model)))
+    for place, turn in enumerate(model.format.turns(task)):
+        more = encode(turn, model, before=found.ids)
+        if len(more.ids) > model.context:
             break
-        ids = ids + asked + wanted
-        is_target += [False] * len(asked) + [place != without] * len(wanted)
-    return TokenSequence(tuple(ids), tuple(is_target))
+        new = more.is_target[len(found.ids) :]
+        kept = new if place != without else (False,) * len(new)
+        found = TokenSequence(more.ids, found.is_target + kept)
+    return found
 
 
 def held_out(
@@ -82,8 +83,8 @@ def held_out(
     for view in draw_views(asked, views, np.random.default_rng(seed)):
         seen = view.apply(asked)
         assert seen.targets is not None
-        before = model.start() + model.encode(prompt(seen.demonstrations, seen.queries[0]))
-        answer = model.encode(completion(seen.targets[0]))
+        before = prompt_tokens(seen, seen.queries[0], model)
+        answer = reply_tokens(seen, seen.targets[0], model)
         if len(before) + len(answer) <= model.context:
             mask = (False,) * len(before) + (True,) * len(answer)
             sequences.append(TokenSequence(tuple(before + answer), mask))

@@ -21,7 +21,7 @@ from autottt.adapters.models.base import (
 )
 from autottt.strategies.base import RunContext
 from autottt.strategies.sequences import all_outputs, demonstration_sequence, held_out
-from autottt.types import Example, Task
+from autottt.types import Task
 
 SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
 
@@ -71,8 +71,8 @@ class Nearest:
         found = context.adapters.nearest(
             embedding(task, context.model),
             model=context.model.fingerprint,
-            adapter=repr(adapter),
-            but=demonstrations_key(task.demonstrations),
+            adapter=adapter_shape(adapter, context.model),
+            but=demonstrations_key(task),
         )
         if found is None or found[1] < SIMILAR:
             return "no earlier adapter is alike"
@@ -104,12 +104,12 @@ class Shared:
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
     ) -> str:
-        every = {demonstrations_key(t.demonstrations): t for t in (task, *context.related)}
+        every = {demonstrations_key(t): t for t in (task, *context.related)}
         tasks = sorted(every.items())
         key = AdapterKey(
             context.model.fingerprint,
             hashlib.sha256("".join(k for k, _ in tasks).encode()).hexdigest(),
-            repr(adapter),
+            adapter_shape(adapter, context.model),
             repr(self),
             context.seed,
         )
@@ -143,15 +143,20 @@ class Shared:
         return known
 
 
-def demonstrations_key(demonstrations: Sequence[Example]) -> str:
-    """The demonstrations in their order, as a hash."""
-    plain = [[e.input, e.output] for e in demonstrations]
+def adapter_shape(adapter: AdapterSettings, model: LanguageModel) -> str:
+    """What the tensors of an adapter depend on, besides the model."""
+    return " ".join([repr(adapter), *model.lora_targets])
+
+
+def demonstrations_key(task: Task) -> str:
+    """The instruction and the demonstrations in their order, as a hash."""
+    plain = [task.instruction, *([e.input, e.output] for e in task.demonstrations)]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def embedding(task: Task, model: LanguageModel) -> list[float]:
     """What the model makes of the demonstrations: its mean last hidden state over them."""
-    return model.embed(demonstration_sequence(task.demonstrations, model).ids)
+    return model.embed(demonstration_sequence(task, model).ids)
 
 
 def _held_out_loss(task: Task, model: LanguageModel) -> float:

@@ -36,7 +36,7 @@ from autottt.strategies.answering import Answering, Member, Vote
 from autottt.strategies.base import Judge, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
-from autottt.strategies.start import Fresh, Start, demonstrations_key, embedding
+from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
 from autottt.types import Attempt, Task
 
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
@@ -203,7 +203,7 @@ class TTT:
     def batches(self, task: Task, context: RunContext) -> Batches:
         """The training rows of every step; raises `StrategyError` where memory will not do."""
         model, turns = context.model, len(task.demonstrations)
-        length = max(1, len(demonstration_sequence(task.demonstrations, model).ids))
+        length = max(1, len(demonstration_sequence(task, model).ids))
         most = model.training_rows(length)
         if most < 1:
             raise StrategyError(
@@ -232,8 +232,8 @@ class TTT:
     def _key(self, task: Task, context: RunContext) -> AdapterKey:
         return AdapterKey(
             context.model.fingerprint,
-            demonstrations_key(task.demonstrations),
-            repr(self.adapter),
+            demonstrations_key(task),
+            adapter_shape(self.adapter, context.model),
             self.recipe,
             context.seed,
         )

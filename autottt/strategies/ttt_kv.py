@@ -8,7 +8,7 @@ look at its own place in the prefix. The rows are short, as no row reads the dem
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autottt.adapters.models.base import (
     AdapterSettings,
@@ -19,12 +19,12 @@ from autottt.adapters.models.base import (
     TokenSequence,
     TrainSettings,
 )
-from autottt.adapters.tasks.prompts import completion, prompt
 from autottt.strategies.answering import Answering, Member, Views, Vote
 from autottt.strategies.base import RunContext
+from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.strategies.sequences import demonstration_sequence
 from autottt.strategies.ttt import TTT
-from autottt.types import Example, Task
+from autottt.types import Task
 
 PREFIXED = Views(shown="prefix")  # the prefix stands for the demonstrations
 
@@ -37,7 +37,7 @@ class KVPrefix(TTT):
     summary: str = "trains the key-value prefix of the demonstrations, weights untouched (CT-KV)"
     adapter: AdapterSettings = field(default_factory=lambda: PrefixSettings(()))  # prompts by task
     training: TrainSettings = field(
-        default_factory=lambda: TrainSettings(steps=30, learning_rate=3e-3)
+        default_factory=lambda: TrainSettings(steps=30, learning_rate=3e-3, scaled=False)
     )
     dropout: float = 0.05
     answering: Answering = field(default_factory=lambda: Vote(PREFIXED))
@@ -51,8 +51,7 @@ class KVPrefix(TTT):
 
     def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
         prompts = [
-            demonstration_sequence(seen.demonstrations, context.model).ids
-            for seen in self._places(task, context)
+            demonstration_sequence(seen, context.model).ids for seen in self._places(task, context)
         ]
         return PrefixSettings(tuple(prompts), self.dropout)
 
@@ -63,21 +62,24 @@ class KVPrefix(TTT):
         return [lambda: session.select(None)]  # all at once: the views are in the same order
 
     def batches(self, task: Task, context: RunContext) -> Batches:
-        rows = _pairs(task.demonstrations, context.model)
+        rows = _pairs(task, context.model)
         return lambda step: [rows[step % len(rows)]]
 
 
-def _pairs(demonstrations: Sequence[Example], model: LanguageModel) -> list[TokenSequence]:
+def _pairs(task: Task, model: LanguageModel) -> list[TokenSequence]:
     """Every demonstration alone, blind to its own place in the prefix."""
     rows = []
-    for place, example in enumerate(demonstrations):
-        before = len(demonstration_sequence(demonstrations[:place], model).ids) if place else 0
-        until = len(demonstration_sequence(demonstrations[: place + 1], model).ids)
+    for place, example in enumerate(task.demonstrations):
+        before = len(_first(task, place, model)) if place else 0
+        until = len(_first(task, place + 1, model))
         begin = before or len(model.start())
-        asked, wanted = (
-            model.encode(prompt((), example.input)),
-            model.encode(completion(example.output)),
-        )
+        asked = prompt_tokens(task, example.input, model, shown="prefix")
+        wanted = reply_tokens(task, example.output, model)
         mask = (False,) * len(asked) + (True,) * len(wanted)
         rows.append(TokenSequence(tuple(asked + wanted), mask, (begin, until)))
     return rows
+
+
+def _first(task: Task, count: int, model: LanguageModel) -> tuple[int, ...]:
+    shown = replace(task, demonstrations=task.demonstrations[:count])
+    return demonstration_sequence(shown, model).ids

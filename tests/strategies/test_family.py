@@ -25,6 +25,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.tasks.prompts import completion
 from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
@@ -196,7 +197,7 @@ def test_a_watched_demonstration_is_never_a_target(model: HuggingFaceModel) -> N
     task = filling()
     batch = strategy.batches(task, RunContext(model))
     for step in range(3 * strategy.training.check_every):
-        shown = sum(len(e.output[0]) + 2 for e in task.demonstrations)
+        shown = sum(len(completion(e.output)) for e in task.demonstrations)
         for sequence in batch(step):
             assert sum(sequence.is_target) == shown - 12, "one of three outputs of ten cells"
 
@@ -341,8 +342,8 @@ def test_keys_tell_demonstrations_apart() -> None:
     task = filling()
     turned = replace(task, demonstrations=task.demonstrations[::-1])
     asked = replace(task, queries=(fill([(0, 9)], 1)[0],), targets=None)
-    assert demonstrations_key(task.demonstrations) == demonstrations_key(asked.demonstrations)
-    assert demonstrations_key(task.demonstrations) != demonstrations_key(turned.demonstrations)
+    assert demonstrations_key(task) == demonstrations_key(asked)
+    assert demonstrations_key(task) != demonstrations_key(turned)
 
 
 def test_tasks_of_like_length_go_together() -> None:

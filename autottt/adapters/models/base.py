@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from autottt.adapters.tasks.formats import PromptFormat
 
 
 @dataclass(frozen=True)
@@ -86,11 +89,13 @@ class TrainSettings:
     It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
     out are scored before the first step and after every `check_every` steps. A score of `enough`
     (share exact) ends the training; so does a share of at most `hopeless` in each of the first
-    `patience` checks.
+    `patience` checks. Where `scaled`, the rate is for the embedded model, and lowered for larger
+    ones (see `huggingface.rate_scale`).
     """
 
     steps: int = 40
     learning_rate: float = 1e-3
+    scaled: bool = True
     warm_up: int = 5
     weight_decay: float = 0.0
     clip: float = 1.0
@@ -191,8 +196,20 @@ class LanguageModel(Protocol):
     def fingerprint(self) -> str:
         """Of the weights as loaded."""
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text, without special tokens."""
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        """Ends of the names of the modules that a LoRA of all linear layers sits on, if not all."""
+
+    @property
+    def format(self) -> PromptFormat:
+        """How its prompts are written."""
+
+    def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
+        """Token ids of a text, with no token put before or after it.
+
+        The names of control tokens in it stand for them where `control`, else they are ordinary
+        text. `follows` says that other text stands before it, so that no space is put there.
+        """
 
     def start(self) -> list[int]:
         """The ids that begin every prompt: the BOS token where the model expects one."""
@@ -205,7 +222,7 @@ class LanguageModel(Protocol):
         stop: str,
         deadline: float | None = None,
     ) -> list[Completion]:
-        """Greedy completions of the prompts, up to and without `stop`."""
+        """Greedy completions of the prompts, up to and without `stop` or an end token."""
 
     def search(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,51 @@ from autottt.errors import ContextLengthError
 if TYPE_CHECKING:
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
+SHARING = 4  # prompts with a common beginning from which on that is read once
+LEAST_SHARED = 64  # tokens of a common beginning
+
+
+def batches(
+    owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int
+) -> Iterator[Sequence[Sequence[int]]]:
+    """Consecutive prompts that are read together: what memory allows, and alike in how they begin.
+
+    `more` tokens follow each. Prompts of adapters of their own stay together.
+    """
+    if owner.grouped:
+        yield prompts
+        return
+    begin, room = 0, owner.decoding_tokens()
+    for end in range(1, len(prompts) + 1):
+        if end == len(prompts) or not _together(prompts[begin : end + 1], more, room):
+            yield prompts[begin:end]
+            begin = end
+
+
+def _together(prompts: Sequence[Sequence[int]], more: int, room: int) -> bool:
+    """Whether the last prompt is read with those before it.
+
+    A run of prompts with a common beginning ends where another begins.
+    """
+    first, last, new = prompts[0], prompts[-2], prompts[-1]
+    if len(prompts) * (max(map(len, prompts)) + more) > room:
+        return False
+    alike = len(prompts) > SHARING and _common([first, last]) >= LEAST_SHARED
+    return not alike or _common([first, new]) >= LEAST_SHARED
+
+
+def _shared(owner: HuggingFaceModel, prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with, where reading them once is worth it and possible."""
+    if len(prompts) < SHARING or owner.grouped or owner.prefix is not None or owner.slides:
+        return 0
+    shared = min(_common(prompts), min(map(len, prompts)) - 1)
+    return shared if shared >= LEAST_SHARED else 0
+
+
+def _common(prompts: Sequence[Sequence[int]]) -> int:
+    low, high = min(map(tuple, prompts)), max(map(tuple, prompts))
+    return next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(len(low), len(high)))
+
 
 class _Rows:
     """A batch of rows that all ended at the same token: their cache, mask and next position."""
@@ -33,10 +78,13 @@ class _Rows:
         """`more` is how many tokens will follow; raises `ContextLengthError` if they do not fit."""
         from transformers import DynamicCache
 
-        longest, n = max(len(p) for p in prompts), len(prompts)
+        n, shared = len(prompts), _shared(owner, prompts)
+        head, prompts = prompts[0][:shared], [prompt[shared:] for prompt in prompts]
+        longest = max(len(p) for p in prompts)
         before = 0 if owner.prefix is None else int(owner.prefix.lengths(n).max())
-        if before + longest + more > owner.context:
-            raise ContextLengthError(before + longest + more, owner.context)
+        needed = before + shared + longest + more
+        if needed > owner.context:
+            raise ContextLengthError(needed, owner.context)
         ids = torch.full((n, longest), owner.pad_id)
         mask = torch.zeros((n, longest), dtype=torch.long)
         for row, prompt in enumerate(prompts):
@@ -51,6 +99,21 @@ class _Rows:
             self.cache = owner.prefix.cache(owner.module.config, n)
             self.mask = torch.cat([owner.prefix.visible(n, (), training=False), self.mask], dim=1)
             self.positions = self.positions + owner.prefix.lengths(n)
+        if shared:
+            self._read_once(head, n)
+
+    def _read_once(self, head: Sequence[int], n: int) -> None:
+        """Read what all rows begin with for one of them, and go on as if for all."""
+        with self.owner.autocast():
+            self.owner.module(
+                input_ids=torch.tensor([head], device=self.mask.device),
+                past_key_values=self.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        self.cache.batch_repeat_interleave(n)
+        self.mask = torch.cat([self.mask.new_ones((n, len(head))), self.mask], dim=1)
+        self.positions = self.positions + len(head)
 
     def read(self) -> Tensor:
         """Log-probabilities (B, V) of the token that follows each row."""
@@ -132,10 +195,13 @@ class _Decoder:
             log_probability=path.log_probability + stats[0],
             greedy=path.greedy and stats[1] >= 0,
         )
-        ended = token == tokenizer.eos_token_id
-        if ended or self.stop[-1] in tokenizer.decode([token]):
+        if token in self.owner.ends:
+            text = tokenizer.decode(ids[:-1], skip_special_tokens=True)
+            text = text.split(self.stop)[0] if self.stop else text
+            return replace(longer, text=text, finished=True)
+        if self.stop and self.stop[-1] in tokenizer.decode([token]):
             text = tokenizer.decode(ids, skip_special_tokens=True)
-            if ended or self.stop in text:
+            if self.stop in text:
                 return replace(longer, text=text.split(self.stop)[0], finished=True)
         return longer
 

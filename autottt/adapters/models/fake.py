@@ -24,6 +24,7 @@ from autottt.adapters.models.base import (
     TrainRecord,
     TrainSettings,
 )
+from autottt.adapters.tasks.formats import Arrow, PromptFormat
 from autottt.adapters.tasks.grid import text_to_grid
 from autottt.adapters.tasks.prompts import completion
 from autottt.types import Grid
@@ -44,12 +45,17 @@ class FakeModel:
     failure: type[BaseException] = RuntimeError
     weights: list[float] = field(default_factory=lambda: [1.0, 2.0])
     trained: int = 0
+    lora_targets: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
         return hashlib.sha256(repr(self.weights).encode()).hexdigest()[:32]
 
-    def encode(self, text: str) -> list[int]:
+    @property
+    def format(self) -> PromptFormat:
+        return Arrow()
+
+    def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
         return list(text.encode())
 
     def start(self) -> list[int]:

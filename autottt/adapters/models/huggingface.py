@@ -1,37 +1,38 @@
 """Any Hugging Face causal LM, by local path or hub name, and the embedded one by its short name.
 
-Weights are read from safetensors alone and no remote code is run. Inference and training compute
-in bf16 on weights kept as they were stored. One re-entrant lock per model makes every use of it
-exclusive. The module does not choose prompts, views or settings.
+Inference and training compute in bf16 on weights kept as they were loaded. One re-entrant lock per
+model makes every use of it exclusive. The module does not choose prompts, views or settings.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
-from autottt.adapters.models.decoding import Greedy, Threshold, score_answers
+from autottt.adapters.models.decoding import Greedy, Threshold, batches, score_answers
 from autottt.adapters.models.fingerprint import fingerprint
-from autottt.adapters.models.memory import SHARE, free_bytes, peak_bytes, step_bytes
+from autottt.adapters.models.loading import ModelSettings, load_module, load_tokenizer
+from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.session import AdapterSession
-from autottt.errors import ContextLengthError, InputError, UnknownNameError
+from autottt.adapters.models.tokens import Tokens
+from autottt.errors import ContextLengthError, InputError
 
 log = logging.getLogger(__name__)
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
-SHIPPED = {"embedded": ASSETS / "embedded"}
 BATCH_TOKENS = 16_384  # of one scoring forward
+NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was trained on
+DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
 PROMPTS = 8  # whose answers are scored in one go
 
 
@@ -39,7 +40,11 @@ class HuggingFaceModel:
     """A loaded causal LM with its tokenizer. See `base.LanguageModel` for the contract."""
 
     def __init__(
-        self, name: str = "embedded", *, device: str | None = None, compiled: bool = False
+        self,
+        name: str = "embedded",
+        *,
+        settings: ModelSettings | None = None,
+        compiled: bool = False,
     ) -> None:
         """`compiled` makes training steps faster and the first one about a minute slower.
 
@@ -48,34 +53,46 @@ class HuggingFaceModel:
         compilers = os.environ.get("CXX", "c++"), "g++", "clang++"
         if compiled and not any(map(shutil.which, compilers)):
             raise InputError("compiled steps need a C++ compiler; there is none: apt install g++")
+        from transformers import DynamicCache
+
         self.name = name
         self.compiled = compiled
-        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.settings = settings or ModelSettings()
         self.lock = threading.RLock()
         self.prefix: Prefix | None = None  # stands before every row while a session trains one
         self.grouped = False  # whether rows are groups with adapters of their own
-        self._source = _source(name)
-        self.tokenizer = self._load_tokenizer()
-        self.module = self._load_module()
-        self.context = int(getattr(self.module.config, "max_position_embeddings", 2**31 - 1))
+        self.tokenizer = load_tokenizer(name, self.settings)
+        self.module = load_module(name, self.settings)
+        self.device = str(self.module.device)
+        config = self.module.config
+        text = config.get_text_config()
+        self.context = int(getattr(text, "max_position_embeddings", None) or 2**31 - 1)
+        self._tokens = Tokens(self.tokenizer)
+        native = getattr(config, NATIVE_FORMAT, None)
+        self.format = self._tokens.format(self.settings.format, native=native)
+        self.ends = self._tokens.ends(self.format) | _generation_ends(self.module)
+        self.slides = any(DynamicCache(config=config).is_sliding)  # attention over a window alone
+        self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
         self.fingerprint = fingerprint(self.module)
 
     def reload(self) -> None:
         """Load the weights again from their source."""
-        self.module = self._load_module()
+        self.module = load_module(self.name, self.settings)
         log.warning("model %s was loaded again", self.name)
 
     def verify(self) -> bool:
         with self.lock:
             return fingerprint(self.module) == self.fingerprint
 
-    def encode(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
+    def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
+        return list(self._tokens.encode(text, control, follows))
 
     def start(self) -> list[int]:
-        marked = self.tokenizer("")["input_ids"]  # what the tokenizer itself puts before text
-        return [int(i) for i in marked if i == self.tokenizer.bos_token_id]
+        return self._tokens.start()
+
+    @property
+    def lora_targets(self) -> tuple[str, ...]:
+        return self.settings.lora_targets
 
     def session(self, settings: AdapterSettings, *, seeds: Sequence[int]) -> AdapterSession:
         return AdapterSession(self, settings, seeds=seeds)
@@ -185,7 +202,11 @@ class HuggingFaceModel:
         deadline: float | None = None,
     ) -> list[Completion]:
         with self.lock:
-            return Greedy(self, prompts, max_new_tokens, stop, deadline).run()
+            return [
+                done
+                for some in batches(self, prompts, max_new_tokens)
+                for done in Greedy(self, some, max_new_tokens, stop, deadline).run()
+            ]
 
     @torch.inference_mode()
     def search(
@@ -198,11 +219,20 @@ class HuggingFaceModel:
         deadline: float | None = None,
     ) -> list[list[Completion]]:
         with self.lock:
-            return Threshold(self, prompts, max_new_tokens, stop, deadline, least).run()
+            return [
+                found
+                for some in batches(self, prompts, max_new_tokens)
+                for found in Threshold(self, some, max_new_tokens, stop, deadline, least).run()
+            ]
 
     def training_rows(self, length: int) -> int:
         room = SHARE * free_bytes(self.device)
-        return int(room // step_bytes(self.module.config, 1, length))
+        return int(room // step_bytes(self.module.config.get_text_config(), 1, length))
+
+    def decoding_tokens(self) -> int:
+        """How many tokens of prompts and answers are decoded together, by free memory."""
+        each = 2 * cache_bytes(self.module.config.get_text_config())  # twice while rows are copied
+        return min(DECODED_TOKENS, int(SHARE * free_bytes(self.device) // each))
 
     def peak_bytes(self) -> int:
         return peak_bytes(self.device)
@@ -214,28 +244,28 @@ class HuggingFaceModel:
                 return int(token)
         return 0
 
-    def _load_tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
-
-        with _reported(self.name):
-            return AutoTokenizer.from_pretrained(self._source)
-
-    def _load_module(self) -> Any:
-        from transformers import AutoModelForCausalLM
-
-        with _reported(self.name):
-            module = AutoModelForCausalLM.from_pretrained(
-                self._source, dtype="auto", use_safetensors=True, trust_remote_code=False
-            )
-        module.to(self.device)  # type: ignore[arg-type]
-        module.train(False)
-        return module
-
 
 @lru_cache(maxsize=1)
 def _compiled(module: Any) -> Any:
     """The module's forward as torch.compile makes it, for rows of any number and length."""
     return torch.compile(module.forward, dynamic=True)
+
+
+def rate_scale(parameters: int) -> float:
+    """What a learning rate found on the embedded model is multiplied by for one of that size.
+
+    1 up to ten million parameters and 0.1 from 500 million on, where published recipes take 1e-4
+    (Akyürek et al., 2025; the ARChitects, 2024); a power law between.
+    """
+    small, large = 10e6, 500e6
+    share = math.log(min(max(parameters, small), large) / small) / math.log(large / small)
+    return float(10**-share)
+
+
+def _generation_ends(module: Any) -> set[int]:
+    """The tokens that the model's own generation settings end an answer with."""
+    ends = getattr(getattr(module, "generation_config", None), "eos_token_id", None)
+    return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 def _chunks(sequences: Sequence[TokenSequence]) -> Iterator[Sequence[TokenSequence]]:
@@ -248,27 +278,3 @@ def _chunks(sequences: Sequence[TokenSequence]) -> Iterator[Sequence[TokenSequen
             begin, longest = place, len(sequence.ids)
     if begin < len(sequences):
         yield sequences[begin:]
-
-
-def _source(name: str) -> str:
-    if name in SHIPPED:
-        return str(SHIPPED[name])
-    if name.startswith((".", "/")) and not Path(name).is_dir():
-        raise UnknownNameError(
-            f"there is no model folder {name!r}; give a local folder, a hub name or one of "
-            f"{', '.join(sorted(SHIPPED))}"
-        )
-    return name
-
-
-@contextmanager
-def _reported(name: str) -> Iterator[None]:
-    """Turn a loading failure into an `UnknownNameError` that says what to do."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise UnknownNameError(
-            f"model {name!r} could not be loaded ({why}); give a local folder with config, "
-            "tokenizer and safetensors weights, or a hub name"
-        ) from error

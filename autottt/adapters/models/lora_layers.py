@@ -21,6 +21,9 @@ from torch import Tensor, nn
 from autottt.adapters.models.base import LoraSettings
 from autottt.errors import StrategyError
 
+ALL_LINEAR = "all-linear"
+ROUTERS = ("gate", "router", "shared_expert_gate")
+
 
 class LoraLinear(nn.Module):
     """A frozen linear layer with A (K, r, in) and B (K, out, r) beside it, both in fp32.
@@ -67,8 +70,8 @@ def attach(
 ) -> dict[str, LoraLinear]:
     """Put a LoRA on the model's targets, with a pair for each seed; returns the layers by name.
 
-    "all-linear" is every linear layer but the output head; other targets are ends of module names.
-    Raises `StrategyError` where nothing matches.
+    "all-linear" is every linear layer but the output head and routers among experts; other targets
+    are ends of module names. Raises `StrategyError` where nothing matches.
     """
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers = {}
@@ -78,7 +81,7 @@ def attach(
     if not layers:
         raise StrategyError(
             f"no linear layer matches the LoRA targets {settings.targets!r}; name some of the "
-            "model's modules"
+            "model's modules with --lora-targets"
         )
     return layers
 
@@ -95,7 +98,8 @@ def _targets(module: nn.Module, settings: LoraSettings) -> Iterator[tuple[str, n
     for name, layer in module.named_modules():
         if layer is head or not _is_linear(layer):
             continue
-        if settings.targets == "all-linear" or name.endswith(tuple(settings.targets)):
+        chosen = name.rpartition(".")[2] not in ROUTERS
+        if chosen if settings.targets == ALL_LINEAR else name.endswith(tuple(settings.targets)):
             yield name, layer
 
 

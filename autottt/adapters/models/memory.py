@@ -25,6 +25,13 @@ def step_bytes(config: Any, rows: int, length: int) -> int:
     return layers * (per_layer + attention) + tokens * int(config.vocab_size) * 10
 
 
+def cache_bytes(config: Any) -> int:
+    """What the key-value cache keeps of one token, in bytes."""
+    heads = int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * int(config.num_hidden_layers) * heads * int(width) * BYTES
+
+
 def free_bytes(device: str) -> int:
     """Memory that is free on the device now."""
     if device.startswith("cuda"):

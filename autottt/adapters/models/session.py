@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from autottt.adapters.models.base import (
     TrainSettings,
 )
 from autottt.adapters.models.fingerprint import Snapshot
-from autottt.adapters.models.lora_layers import attach, detach
+from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
 from autottt.errors import DivergenceError, RestorationError, StrategyError
@@ -162,6 +163,8 @@ class AdapterSession:
             return
         layers: dict[str, Any]
         if isinstance(settings, LoraSettings):
+            if settings.targets == ALL_LINEAR and self._owner.lora_targets:
+                settings = replace(settings, targets=self._owner.lora_targets)
             layers = dict(attach(module, settings, seeds=self._seeds))
         else:
             layers = dict(attach_bias(module, self._seeds))
@@ -185,6 +188,8 @@ class AdapterSession:
     ) -> list[TrainRecord]:
         """See `base.Session.train`. `on_step` hears the mean loss of the places still running."""
         parameters = list(self._parameters.values())
+        scale = self._owner.rate_scale if settings.scaled else 1.0
+        settings = replace(settings, learning_rate=scale * settings.learning_rate)
         optimizer = torch.optim.AdamW(
             parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
@@ -307,10 +312,10 @@ class AdapterSession:
     def _training(self, rows: int, length: int) -> Iterator[None]:
         """Training mode; on a CPU with the plain attention kernel, whose backward is faster."""
         module = self._owner.module
-        config = module.config
+        config = module.config.get_text_config()
         weights = rows * length**2 * config.num_attention_heads * config.num_hidden_layers * 2
         plain = self._owner.device == "cpu" and weights < EAGER_BYTES
-        before = config._attn_implementation
+        before = module.config._attn_implementation
         module.train()
         try:
             if plain:

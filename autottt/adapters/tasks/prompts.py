@@ -1,28 +1,58 @@
-"""Tasks as text: how demonstrations and a query become a prompt, and a completion becomes a value.
+"""Values as text, and completions as values; the embedded model's own way to write a prompt.
 
-A grid is written one cell a character and one row a line, a text as it is and then a line's end;
-`>` parts input from output and an empty line ends a demonstration. The module knows nothing of
+A grid is written one cell a character and one row a line, a sequence with spaces between its items,
+a text as it is. Each ends with a line's end. In the embedded model's prompts `>` parts input from
+output and an empty line ends a demonstration; `formats` has other ways. The module knows nothing of
 tokens or models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
+from autottt.adapters.tasks.answers import read_answer
 from autottt.adapters.tasks.grid import grid_to_text, text_to_grid
-from autottt.types import Example, Task, Value, as_text
+from autottt.errors import TaskError
+from autottt.types import EMPTY, Example, Grid, Items, Task, Value, as_items, domain_of
 
 STOP = "\n\n"  # the text that ends every answer
 
 
 def value_to_text(value: Value) -> str:
     """An input or output as lines, each ended by a newline."""
-    return f"{value}\n" if isinstance(value, str) else grid_to_text(value)
+    match domain_of(value):
+        case "text":
+            return f"{value}\n"
+        case "sequence":
+            return " ".join(map(str, cast("Items", value))) + "\n" if value else f"{EMPTY}\n"
+        case _:
+            return grid_to_text(cast("Grid", value))
 
 
-def text_to_value(text: str, task: Task) -> Value:
+def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
     """What a completion says, as a value of the task's domain. Raises `TaskError`."""
-    return as_text(text.rstrip("\n")) if task.domain == "text" else text_to_grid(text)
+    match task.domain:
+        case "text":
+            return read_answer(text, task.answer, str(asked))
+        case "sequence":
+            return _items(text, task)
+        case _:
+            return text_to_grid(text)
+
+
+def _items(text: str, task: Task) -> Items:
+    """Numbers where every item of the demonstrations is one, else symbols."""
+    words = text.split()
+    if words == [EMPTY]:
+        return ()
+    values = [v for e in task.demonstrations for v in (e.input, e.output)]
+    if any(isinstance(item, str) for value in values for item in cast("Items", value)):
+        return as_items(words)
+    try:
+        return tuple(int(word) for word in words)
+    except ValueError:
+        raise TaskError(f"not whole numbers: {text[:60]!r}") from None
 
 
 def completion(output: Value) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
@@ -15,7 +16,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from autottt.types import Example, Grid, Task, Value
+from autottt.adapters.tasks.prompts import value_to_text
+from autottt.types import Example, Grid, Task, Value, domain_of
 
 # digit on background, the palette in which ARC is usually drawn
 PALETTE = (
@@ -37,10 +39,10 @@ ARROW = "→"
 
 
 def value_block(value: Value, *, cell_width: int = 2) -> Text:
-    """An input or output: a grid as blocks, a text as it is."""
-    if isinstance(value, str):
-        return Text(value, overflow="fold")
-    return grid_block(value, cell_width=cell_width)
+    """An input or output: a grid as blocks, anything else as text."""
+    if domain_of(value) == "grid":
+        return grid_block(cast("Grid", value), cell_width=cell_width)
+    return Text(value_to_text(value).removesuffix("\n"), overflow="fold")
 
 
 def grid_block(grid: Grid, *, cell_width: int = 2) -> Text:
@@ -98,13 +100,15 @@ def _captioned(caption: str, block: Text) -> RenderableType:
 
 
 def _columns(value: Value, cell_width: int) -> int:
-    if isinstance(value, str):
-        return max(map(len, value.split("\n")))
-    return len(value[0]) * cell_width
+    if domain_of(value) == "grid":
+        return len(cast("Grid", value)[0]) * cell_width
+    return max(map(len, value_to_text(value).split("\n")))
 
 
 def _size(value: Value) -> str:
-    return "" if isinstance(value, str) else f"{len(value)}x{len(value[0])}"
+    if domain_of(value) != "grid":
+        return ""
+    return f"{len(value)}x{len(cast('Grid', value)[0])}"
 
 
 def example_row(example: Example, *, name: str = "demonstration") -> RenderableType:

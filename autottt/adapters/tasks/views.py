@@ -1,21 +1,35 @@
 """Views: invertible transformations of a whole task.
 
 A `GridView` renames colours, applies one of the eight symmetries of the square to every grid, and
-reorders the demonstrations; a `TextView` only reorders them. The answer to a viewed task,
+reorders the demonstrations. A `TextView` reorders them too, and the options of questions that list
+some, marks those by other symbols, and puts the instruction in other words. A `SequenceView`
+reorders them and renames symbols; numbers mean something and stay. The answer to a viewed task,
 inverted, is an answer to the task. The module draws views; what a strategy does with them is its
 own affair.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
-from autottt.types import COLOURS, Example, Grid, Task, Value
+from autottt.adapters.tasks.options import LETTERS, SYMBOLS, Options, find_options, option_marks
+from autottt.errors import TaskError
+from autottt.types import COLOURS, Example, Grid, Items, Task, Value, domain_of
 
 IDENTITY_COLOURS = tuple(range(COLOURS))
+WORDINGS = (  # of an instruction
+    "{}",
+    "Task: {}",
+    "{} Answer in the same form as the examples.",
+    "Follow this instruction. {}",
+    "Instruction: {}",
+)
+_MARK = re.compile(r"\(\w{1,2}\)")
 
 
 def _flip_rows(g: Grid) -> Grid:
@@ -72,18 +86,28 @@ class GridView:
 
     def apply(self, task: Task) -> Task:
         """The same task seen through the view."""
-        return _changed(_reordered(task, self.order), self.apply_value)
+        return _changed(_reordered(task, self.order), self.apply_input, self.apply_output)
 
     def invert(self, task: Task) -> Task:
         """The task of which `task` is the view: `invert(apply(t)) == t`."""
-        return _changed(_reordered(task, _inverse(self.order)), self.invert_value)
+        return _changed(_reordered(task, _inverse(self.order)), self._invert, self._invert_seen)
 
-    def apply_value(self, value: Value) -> Grid:
-        """An input or output as it is in the view."""
+    def apply_output(self, output: Value, asked: Value) -> Grid:
+        """What an output for the task's input `asked` is in the view."""
+        return self.apply_input(output)
+
+    def invert_output(self, output: Value, asked: Value) -> Grid:
+        """The output for the task's input `asked`, from one for its view."""
+        return self._invert(output)
+
+    def _invert_seen(self, output: Value, seen: Value) -> Grid:
+        return self._invert(output)
+
+    def apply_input(self, value: Value) -> Grid:
+        """An input as it is in the view."""
         return self.apply_grid(_grid(value))
 
-    def invert_value(self, value: Value) -> Grid:
-        """The output for the task, from an output for its view."""
+    def _invert(self, value: Value) -> Grid:
         return self.invert_grid(_grid(value))
 
     @staticmethod
@@ -95,36 +119,126 @@ class GridView:
 
 @dataclass(frozen=True)
 class TextView:
-    """An order of the demonstrations; the texts stay as they are.
+    """An order of the demonstrations, an order and the symbols of options, and an instruction.
 
-    `order[i]` is the old place of the i-th demonstration (None keeps the order).
+    `order[i]` is the old place of the i-th demonstration (None keeps the order). `options` orders
+    letters: a question of n options takes the first n of them in this order. `symbols` and
+    `wording` are places in `SYMBOLS` and `WORDINGS`.
     """
 
     order: tuple[int, ...] | None = None
+    options: tuple[int, ...] | None = None
+    symbols: int = 0
+    wording: int = 0
 
     def apply(self, task: Task) -> Task:
         """The same task seen through the view."""
-        return _reordered(task, self.order)
+        if task.instruction:
+            said = WORDINGS[self.wording].format(task.instruction)
+            task = replace(task, instruction=said)
+        return _changed(_reordered(task, self.order), self.apply_input, self.apply_output)
 
     def invert(self, task: Task) -> Task:
         """The task of which `task` is the view: `invert(apply(t)) == t`."""
-        return _reordered(task, _inverse(self.order))
+        if task.instruction:
+            before, after = WORDINGS[self.wording].split("{}")
+            said = task.instruction.removeprefix(before).removesuffix(after)
+            task = replace(task, instruction=said)
+        return _changed(_reordered(task, _inverse(self.order)), self._invert, self._invert_seen)
 
-    def apply_value(self, value: Value) -> Value:
-        """An input or output as it is in the view."""
-        return value
+    def apply_output(self, output: Value, asked: Value) -> Value:
+        """What an output for the task's input `asked` is in the view."""
+        found = find_options(str(asked))
+        marks = () if found is None else option_marks(len(found.bodies))
+        if found is None or output not in marks:
+            return output
+        order = self._order(found)
+        return option_marks(len(order), SYMBOLS[self.symbols])[
+            order.index(marks.index(str(output)))
+        ]
 
-    def invert_value(self, value: Value) -> Value:
-        """The output for the task, from an output for its view."""
-        return value
+    def invert_output(self, output: Value, asked: Value) -> Value:
+        """The output for the task's input `asked`, from one for its view.
+
+        Raises `TaskError` for a mark in brackets that none of its options has.
+        """
+        found = find_options(str(asked))
+        if found is None or not _MARK.fullmatch(str(output)):
+            return output
+        order = self._order(found)
+        marks = option_marks(len(order), SYMBOLS[self.symbols])
+        if output not in marks:
+            raise TaskError(f"{output} is none of the options {' '.join(marks)}")
+        return option_marks(len(order))[order[marks.index(str(output))]]
+
+    def apply_input(self, value: Value) -> Value:
+        """An input as it is in the view."""
+        found = find_options(str(value))
+        if found is None:
+            return value
+        return found.ordered(self._order(found)).text(SYMBOLS[self.symbols])
+
+    def _invert(self, value: Value) -> Value:
+        found = find_options(str(value), SYMBOLS[self.symbols])
+        if found is None:
+            return value
+        order = self._order(found)
+        return found.ordered([order.index(i) for i in range(len(order))]).text()
+
+    def _invert_seen(self, output: Value, seen: Value) -> Value:
+        return self.invert_output(output, self._invert(seen))
+
+    def _order(self, found: Options) -> list[int]:
+        """The old place of each option in the view."""
+        places = range(len(found.bodies))
+        if self.options is None or not found.movable:
+            return list(places)
+        return [i for i in self.options if i in places]
 
 
-View = GridView | TextView
+@dataclass(frozen=True)
+class SequenceView:
+    """An order of the demonstrations, and new names for symbols, as `(old, new)` pairs."""
+
+    order: tuple[int, ...] | None = None
+    names: tuple[tuple[str, str], ...] = ()
+
+    def apply(self, task: Task) -> Task:
+        """The same task seen through the view."""
+        return _changed(_reordered(task, self.order), self.apply_input, self.apply_output)
+
+    def invert(self, task: Task) -> Task:
+        """The task of which `task` is the view: `invert(apply(t)) == t`."""
+        seen = _reordered(task, _inverse(self.order))
+        return _changed(seen, self._invert, self.invert_output)
+
+    def apply_output(self, output: Value, asked: Value) -> Value:
+        """What an output for the task's input `asked` is in the view."""
+        return self.apply_input(output)
+
+    def invert_output(self, output: Value, asked: Value) -> Value:
+        """The output for the task's input `asked`, from one for its view."""
+        return self._invert(output)
+
+    def apply_input(self, value: Value) -> Items:
+        """An input as it is in the view."""
+        return _renamed(value, dict(self.names))
+
+    def _invert(self, value: Value) -> Items:
+        return _renamed(value, {new: old for old, new in self.names})
+
+
+View = GridView | TextView | SequenceView
 
 
 def _grid(value: Value) -> Grid:
-    assert not isinstance(value, str), "a GridView is drawn for tasks of the domain grid alone"
-    return value
+    assert domain_of(value) == "grid", "a GridView is drawn for tasks of the domain grid alone"
+    return cast("Grid", value)
+
+
+def _items(value: Value) -> Items:
+    assert domain_of(value) == "sequence", "a SequenceView is drawn for sequences alone"
+    return cast("Items", value)
 
 
 def _reordered(task: Task, order: tuple[int, ...] | None) -> Task:
@@ -137,21 +251,32 @@ def _inverse(order: tuple[int, ...] | None) -> tuple[int, ...] | None:
     return None if order is None else tuple(order.index(i) for i in range(len(order)))
 
 
-def _changed(task: Task, change: Callable[[Value], Value]) -> Task:
+def _renamed(value: Value, names: dict[str, str]) -> Items:
+    return tuple(names.get(item, item) if isinstance(item, str) else item for item in _items(value))
+
+
+def _changed(
+    task: Task, change: Callable[[Value], Value], change_output: Callable[[Value, Value], Value]
+) -> Task:
+    """`change_output` is given the input that the output is for, as it is in `task`."""
+    targets = None
+    if task.targets is not None:
+        pairs = zip(task.targets, task.queries, strict=True)
+        targets = tuple(change_output(t, q) for t, q in pairs)
     return replace(
         task,
         demonstrations=tuple(
-            Example(change(e.input), change(e.output)) for e in task.demonstrations
+            Example(change(e.input), change_output(e.output, e.input)) for e in task.demonstrations
         ),
         queries=tuple(change(q) for q in task.queries),
-        targets=None if task.targets is None else tuple(change(t) for t in task.targets),
+        targets=targets,
     )
 
 
 def is_line(task: Task) -> bool:
     """Whether the task is one of grids, and every one of them has one row."""
     values = [v for e in task.demonstrations for v in (e.input, e.output)]
-    return all(not isinstance(v, str) and len(v) == 1 for v in [*values, *task.queries])
+    return task.domain == "grid" and all(len(v) == 1 for v in [*values, *task.queries])
 
 
 def draw_views(
@@ -159,12 +284,12 @@ def draw_views(
 ) -> list[View]:
     """`n` views, the identity first, covering the symmetries before any is repeated.
 
-    Line tasks use the identity and the left-right flip only, text tasks the orders of their
-    demonstrations. `keep_background` fixes colour 0.
+    Line tasks use the identity and the left-right flip only. `keep_background` fixes colour 0.
     """
     if task.domain == "text":
-        orders = (rng.permutation(len(task.demonstrations)) for _ in range(n - 1))
-        return [TextView(), *(TextView(tuple(int(i) for i in order)) for order in orders)]
+        return [TextView(), *(_draw_text(task, place, rng) for place in range(1, n))]
+    if task.domain == "sequence":
+        return [SequenceView(), *(_draw_sequence(task, rng) for _ in range(1, n))]
     names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
     views: list[View] = [GridView()]
     pool: list[str] = []
@@ -173,14 +298,42 @@ def draw_views(
             pool = [names[i] for i in rng.permutation(len(names))]
             if len(views) < len(names):
                 pool = [name for name in pool if name != "identity"]
-        order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
+        order = _draw_order(len(task.demonstrations), rng)
         views.append(GridView(pool.pop(), _draw_colours(rng, keep_background), order))
     return views[:n]
 
 
 def keep_colours(view: View) -> View:
-    """The symmetry of a view alone: colours and order as they are."""
-    return GridView(view.symmetry) if isinstance(view, GridView) else TextView()
+    """The view without what only demonstrations explain: colours, names and orders as they are."""
+    match view:
+        case GridView():
+            return GridView(view.symmetry)
+        case TextView():
+            return replace(view, order=None)
+        case SequenceView():
+            return SequenceView()
+
+
+def _draw_text(task: Task, place: int, rng: np.random.Generator) -> TextView:
+    order = _draw_order(len(task.demonstrations), rng)
+    options, symbols = None, 0
+    if task.answer.kind == "choice" and not task.answer.choices:
+        options = _draw_order(len(LETTERS), rng)
+        symbols = int(rng.integers(len(SYMBOLS)))
+    return TextView(order, options, symbols, place % len(WORDINGS) if task.instruction else 0)
+
+
+def _draw_sequence(task: Task, rng: np.random.Generator) -> SequenceView:
+    order = _draw_order(len(task.demonstrations), rng)
+    values = [v for e in task.demonstrations for v in (e.input, e.output)]
+    found = {item for v in [*values, *task.queries] for item in _items(v) if isinstance(item, str)}
+    symbols = sorted(found)
+    new = [symbols[i] for i in _draw_order(len(symbols), rng)]
+    return SequenceView(order, tuple(zip(symbols, new)))
+
+
+def _draw_order(n: int, rng: np.random.Generator) -> tuple[int, ...]:
+    return tuple(int(i) for i in rng.permutation(n))
 
 
 def _draw_colours(rng: np.random.Generator, keep_background: bool) -> tuple[int, ...]:

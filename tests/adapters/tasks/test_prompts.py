@@ -16,7 +16,9 @@ GRIDS = Task.from_examples([([[1]], [[2]])], [[3]])
 
 @given(
     st.one_of(
-        st.text(st.characters(exclude_characters="\n", codec="utf-8"), min_size=1),
+        st.text(st.characters(exclude_characters="\0", codec="utf-8"))
+        .map(lambda text: " ".join(text.split()))
+        .filter(bool),
         st.lists(st.integers(0, 9), min_size=1, max_size=30).map(lambda row: (tuple(row),)),
     )
 )

@@ -144,4 +144,4 @@ def test_views_of_a_text_task_reorder_it_alone(
         assert sorted(map(repr, seen.demonstrations)) == sorted(map(repr, task.demonstrations))
         assert (seen.queries, seen.targets) == (task.queries, task.targets)
         assert view.invert(seen) == task
-        assert view.invert_value("answer") == "answer"
+        assert view.invert_output("answer", "question") == "answer"

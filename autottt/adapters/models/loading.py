@@ -1,0 +1,164 @@
+"""Loading a causal LM of Hugging Face and its tokenizer, by local path or hub name.
+
+Weights are read from safetensors alone, and code that comes with a model is run only where the
+operator says so. A failure becomes an error that says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from autottt.errors import InputError, UnknownNameError
+
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
+SHIPPED = {"embedded": ASSETS / "embedded"}
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How a model is loaded and asked.
+
+    `device` is a torch device, by default a GPU where there is one; `device_map` ("auto",
+    "balanced", ...) spreads a large model over several and needs accelerate; `tensor_parallel` cuts
+    it across the processes of torchrun. `dtype` is that of the weights, as stored for "auto".
+    `quantize` loads them in 4 or 8 bits with bitsandbytes. `format` is how prompts are written (see
+    `tokens.FORMATS`). `lora_targets` are ends of module names, by default every linear layer but
+    the output head and routers.
+    """
+
+    device: str | None = None
+    dtype: str = "auto"
+    device_map: str | None = None
+    tensor_parallel: bool = False
+    quantize: Literal["4bit", "8bit"] | None = None
+    trust_remote_code: bool = False
+    format: str = "auto"
+    lora_targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise InputError(f"--dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")
+        if self.quantize not in (None, "4bit", "8bit"):
+            raise InputError(f"--quantize is 4bit or 8bit, not {self.quantize!r}")
+        placed = [self.device, self.device_map, self.tensor_parallel or None]
+        if sum(place is not None for place in placed) > 1:
+            raise InputError("give one of --device, --device-map and --tensor-parallel")
+        if self.device is not None:
+            try:
+                torch.empty(0, device=self.device)
+            except (RuntimeError, AssertionError) as error:
+                why = str(error).splitlines()[0]
+                raise InputError(f"the device {self.device!r} cannot be used: {why}") from error
+
+
+def load_tokenizer(name: str, settings: ModelSettings) -> Any:
+    """The tokenizer of that model. Raises `UnknownNameError`."""
+    from transformers import AutoTokenizer
+
+    with _reported(name):
+        return AutoTokenizer.from_pretrained(
+            source(name), trust_remote_code=settings.trust_remote_code
+        )
+
+
+def load_module(name: str, settings: ModelSettings) -> Any:
+    """The model on its device, ready to answer. Raises `UnknownNameError`."""
+    from transformers import AutoModelForCausalLM
+
+    options: dict[str, Any] = {"dtype": settings.dtype}
+    if settings.device_map is not None:
+        options["device_map"] = settings.device_map
+    elif settings.tensor_parallel:
+        options["tp_plan"] = "auto"
+    elif settings.quantize is not None:
+        options["device_map"] = {"": device_of(settings)}
+    if settings.quantize is not None:
+        options["quantization_config"] = _quantization(settings.quantize)
+    with _reported(name):
+        module = AutoModelForCausalLM.from_pretrained(
+            source(name),
+            use_safetensors=True,
+            trust_remote_code=settings.trust_remote_code,
+            **options,
+        )
+    if not {"device_map", "tp_plan"} & options.keys():
+        module.to(device_of(settings))  # type: ignore[arg-type]
+    module.train(False)
+    return module
+
+
+def device_of(settings: ModelSettings) -> str:
+    """Where a model of one device goes."""
+    return settings.device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def source(name: str) -> str:
+    """The folder or hub name behind a model's name. Raises `UnknownNameError`."""
+    if name in SHIPPED:
+        return str(SHIPPED[name])
+    if not name or "\0" in name:
+        raise UnknownNameError(f"{name!r} is no name of a model")
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise UnknownNameError(
+            f"there is no model folder {name!r}; give a local folder, a hub name or one of "
+            f"{', '.join(sorted(SHIPPED))}"
+        )
+    return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def _quantization(kind: str) -> Any:
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        raise InputError("--quantize needs bitsandbytes: pip install 'autottt[quantize]'")
+    from transformers import BitsAndBytesConfig
+
+    if kind == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)  # type: ignore[no-untyped-call]
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+    )
+
+
+@contextmanager
+def _reported(name: str) -> Iterator[None]:
+    """Turn a loading failure into an `UnknownNameError` that says what to do."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise UnknownNameError(
+            f"model {name!r} could not be loaded ({why}); {_remedy(error)}"
+        ) from (error)
+
+
+def _remedy(error: BaseException) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    chain = [error]
+    while (below := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(below)
+    text = " ".join(map(str, chain))
+    if any(isinstance(e, GatedRepoError) for e in chain):
+        return (
+            "it is gated: accept its licence on its page of the hub, then log in with "
+            "`hf auth login` or set HF_TOKEN"
+        )
+    if any(isinstance(e, RepositoryNotFoundError) for e in chain):
+        return (
+            "the hub has no such model for you: check the name, or if it is private log in with "
+            "`hf auth login` or set HF_TOKEN"
+        )
+    if "trust_remote_code" in text:
+        return "it needs code of its own, which is run only with --trust-remote-code"
+    return (
+        "give a local folder with config, tokenizer and safetensors weights (pickled weights are "
+        "not read), or a hub name"
+    )

@@ -1,0 +1,123 @@
+"""A tokenizer as autottt needs it: text piece by piece, control tokens only where they are meant.
+
+Knows what tokenizers of Hugging Face do to text: some put a space before it, some read the names of
+control tokens in it, some merge digits.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from autottt.adapters.tasks.chat import Chat, Messages
+from autottt.adapters.tasks.formats import Arrow, Plain, PromptFormat
+from autottt.errors import InputError
+
+FORMATS = ("auto", "arrow", "chat", "plain")
+ANCHOR = "\n"
+_CONTROL = re.compile(r"<\S+>|\[\S+\]")  # what added tokens that steer a model look like
+KEPT = 8192  # encoded texts
+
+
+class Tokens:
+    """Text to ids and back with one tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        added = tokenizer.added_tokens_decoder.values()
+        self.control = sorted(
+            {
+                token.content
+                for token in added
+                if token.special or _CONTROL.fullmatch(token.content)
+            },
+            key=len,
+            reverse=True,
+        )
+        self._pattern = re.compile("|".join(map(re.escape, self.control))) if self.control else None
+        self._spaces = self._puts_space_before()
+        self.encode = lru_cache(maxsize=KEPT)(self._encode)
+
+    def start(self) -> list[int]:
+        """The BOS token, where the tokenizer itself puts it before text."""
+        marked = self.tokenizer("")["input_ids"]
+        return [int(i) for i in marked if i == self.tokenizer.bos_token_id]
+
+    @property
+    def merges_digits(self) -> bool:
+        """Whether a row of digits has fewer tokens than digits."""
+        return any(len(self._plain(text, follows=True)) < 8 for text in ("00000000", "12345678"))
+
+    def format(self, name: str, *, native: str | None) -> PromptFormat:
+        """The prompt format of that name; "auto" is the model's own, its chat template, or plain.
+
+        Raises `InputError` for a name that is none, or a chat template that there is not.
+        """
+        if name not in FORMATS:
+            raise InputError(f"--format is one of {', '.join(FORMATS)}, not {name!r}")
+        template = getattr(self.tokenizer, "chat_template", None)
+        if name == "auto":
+            name = native or ("chat" if template else "plain")
+        if name == "arrow":
+            return Arrow()
+        if name == "plain":
+            return Plain(spaced=self.merges_digits)
+        if not template:
+            raise InputError("the model has no chat template; use --format plain")
+        return Chat(self._render, self.control, spaced=self.merges_digits)
+
+    def ends(self, form: PromptFormat) -> set[int]:
+        """The tokens that end an answer."""
+        found = set() if self.tokenizer.eos_token_id is None else {self.tokenizer.eos_token_id}
+        if isinstance(form, Chat) and form.end:
+            last = self.encode(form.end, True, True)
+            if len(last) == 1:
+                found.add(last[0])
+        return {int(i) for i in found}
+
+    def _render(self, messages: Messages) -> str:
+        from jinja2 import TemplateError
+
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        except (TemplateError, ValueError) as error:
+            raise InputError(f"the model's chat template refuses the messages: {error}") from error
+        return text
+
+    def _encode(self, text: str, control: bool, follows: bool) -> tuple[int, ...]:
+        if control or self._pattern is None:
+            return tuple(self._plain(text, follows=follows))
+        ids: list[int] = []
+        for piece in self._harmless(text):
+            ids += self._plain(piece, follows=follows or bool(ids))
+        return tuple(ids)
+
+    def _harmless(self, text: str) -> list[str]:
+        """The text in pieces, none of which holds the whole name of a control token."""
+        assert self._pattern is not None
+        pieces, begin = [], 0
+        found = self._pattern.search(text)
+        while found is not None:
+            cut = found.start() + 1
+            pieces.append(text[begin:cut])
+            begin = cut
+            found = self._pattern.search(text, cut)
+        return [piece for piece in [*pieces, text[begin:]] if piece]
+
+    def _plain(self, text: str, *, follows: bool) -> list[int]:
+        if follows and self._spaces:
+            before, both = self._ids(ANCHOR), self._ids(ANCHOR + text)
+            if both[: len(before)] == before:
+                return both[len(before) :]
+        return self._ids(text)
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return ids
+
+    def _puts_space_before(self) -> bool:
+        first = self.tokenizer.convert_ids_to_tokens(self._ids("x")[:1])
+        return bool(first) and first[0][:1] in ("▁", "Ġ")

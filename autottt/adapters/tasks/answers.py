@@ -1,0 +1,123 @@
+"""Reading an answer out of what a model wrote, as the task's `AnswerFormat` says.
+
+Answers come back in one form, so that votes count together and targets compare: white space runs
+are one space, a number has no separators, a choice is spelled as the task spells it, a letter is
+`(B)`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+
+from autottt.adapters.tasks.options import find_options, option_marks
+from autottt.errors import TaskError
+from autottt.types import AnswerFormat, Example, Task, Value, as_text
+
+_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_MARK = re.compile(r"\(\s*(\w{1,2})\s*\)")
+_BARE_MARK = re.compile(r"(\w{1,2})(?:[).:,]|\s|\Z)")
+
+
+def read_answer(text: str, form: AnswerFormat, asked: str = "") -> str:
+    """The answer that a completion gives to the input `asked`; raises `TaskError` for none."""
+    text = _THINKING.sub("", text).strip()
+    if form.max_characters is not None and len(text) > form.max_characters:
+        raise TaskError(f"an answer of {len(text)} characters, {form.max_characters} are allowed")
+    match form.kind:
+        case "number":
+            return _number(text)
+        case "choice":
+            return _member(text, form.choices) if form.choices else _option(text, asked)
+        case _:
+            return as_text("\n".join(" ".join(line.split()) for line in text.split("\n")))
+
+
+def checked(task: Task) -> Task:
+    """The task with its outputs in the one form of its answers.
+
+    Raises `TaskError` for an output that is none, such as a choice outside the options.
+    """
+    if task.domain != "text" or task.answer.kind == "text":
+        return task
+
+    def form(output: Value, asked: Value, place: str) -> str:
+        try:
+            return read_answer(str(output), task.answer, str(asked))
+        except TaskError as error:
+            raise TaskError(f"task {task.id!r}, {place}: {error}") from None
+
+    shown = tuple(
+        Example(e.input, form(e.output, e.input, f"demonstration {i}"))
+        for i, e in enumerate(task.demonstrations, start=1)
+    )
+    targets = None
+    if task.targets is not None:
+        pairs = zip(task.targets, task.queries, strict=True)
+        targets = tuple(form(t, q, f"query {i}") for i, (t, q) in enumerate(pairs, start=1))
+    for query in task.queries:
+        find_options(str(query))
+    return replace(task, demonstrations=shown, targets=targets)
+
+
+def choices_of(task: Task, query: Value) -> tuple[str, ...]:
+    """Every answer that a query may have, or none where that is not limited."""
+    if task.domain != "text" or task.answer.kind != "choice":
+        return ()
+    if task.answer.choices:
+        return task.answer.choices
+    found = find_options(str(query))
+    return () if found is None else option_marks(len(found.bodies))
+
+
+def _number(text: str) -> str:
+    found = _NUMBER.search(text)
+    if found is None:
+        raise TaskError(f"there is no number in {text[:60]!r}")
+    try:
+        value = Decimal(found[0].replace(",", ""))
+    except InvalidOperation:
+        raise TaskError(f"{found[0]!r} is not a number") from None
+    return f"{value.normalize():f}" if value else "0"
+
+
+def _member(text: str, choices: tuple[str, ...]) -> str:
+    """The choice that the text is, or else the one that it names first."""
+    said = " ".join(text.split()).strip(" .!\"'").casefold()
+    by_word = {" ".join(choice.split()).casefold(): choice for choice in choices}
+    if said in by_word:
+        return by_word[said]
+    places = {
+        choice: found.start()
+        for word, choice in by_word.items()
+        if (found := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said))
+    }
+    if not places:
+        raise TaskError(f"{text[:60]!r} is none of {', '.join(choices)}")
+    return min(places, key=lambda choice: (places[choice], -len(choice)))
+
+
+def _option(text: str, asked: str) -> str:
+    """The mark of an option in brackets: as written, or that of the option whose words these are.
+
+    Where `asked` lists its options by other symbols than letters, a mark may be any short word.
+    """
+    options = find_options(asked)
+    bodies = () if options is None else options.bodies
+    marks = option_marks(len(bodies))
+    said = _folded(text)
+    for mark, body in zip(marks, bodies, strict=True):
+        if said == _folded(body):
+            return mark
+    found = _MARK.search(text) or _BARE_MARK.match(text)
+    if found is None:
+        raise TaskError(f"{text[:60]!r} names no option")
+    if marks and f"({found[1]})" not in marks:
+        raise TaskError(f"the answer ({found[1]}) is outside the options {' '.join(marks)}")
+    return f"({found[1]})"
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split()).strip(" .").casefold()
