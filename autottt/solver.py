@@ -15,7 +15,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.adapters.models.loading import SHIPPED
+from autottt.adapters.models.loading import SHIPPED, ModelSettings
+from autottt.adapters.tasks.answers import checked
 from autottt.controller.budget import Budget
 from autottt.controller.difficulty import Gate, load_gate
 from autottt.controller.drift import DriftMonitor
@@ -32,6 +33,7 @@ from autottt.errors import GateError, InputError, StrategyError
 from autottt.serialise import from_json
 from autottt.strategies import registry
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
+from autottt.strategies.shortening import shortened
 from autottt.strategies.ttt import TTT
 from autottt.types import Answer, Task
 
@@ -56,7 +58,7 @@ class Solver:
     random. Without a gate the default policy decides. Trained adapters are kept,
     so that the same demonstrations with another query cost no training: in the folder `adapters`,
     or in memory as long as the solver lives. `compiled` training steps are faster, and the first
-    one takes about a minute.
+    one takes about a minute. `settings` say how a model that is named is loaded and asked.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Solver:
         explore: float = 0.0,
         adapters: str | Path | None = None,
         compiled: bool = False,
+        settings: ModelSettings | None = None,
     ) -> None:
         self.adapters = AdapterCache(adapters)
         if price is not None and budget is not None:
@@ -76,7 +79,7 @@ class Solver:
         self.budget = budget if budget is not None else Budget(price)
         self.explore = explore
         if isinstance(model, str):
-            model = HuggingFaceModel(model, compiled=compiled)
+            model = HuggingFaceModel(model, settings=settings, compiled=compiled)
         self.model = model
         self.warnings: tuple[str, ...] = ()
         self.gate = self._load_gate(gate)
@@ -106,10 +109,14 @@ class Solver:
         `strategy` forces one instead of letting the controller choose. `deadline` is in seconds
         from now. `on_event(kind, payload)` hears of every "probe", "attempt", "decision" and the
         "answer". `log` is a JSON-lines file for the trace. `related` are tasks whose demonstrations
-        strategies that share may use. Raises `InputError` for a task, name,
+        strategies that share may use. Demonstrations that the context has no room for are left
+        out, the longest first, with a warning in the answer. Raises `InputError` for a task, name,
         or length that cannot be served, and `StrategyError` where a forced strategy fails.
         """
+        task, said = shortened(checked(task), self.model)
         context = self._context(strategy, deadline, progress, on_event, log, related)
+        if said is not None:
+            context = replace(context, warnings=(*context.warnings, said))
         state = first_state(task, seed=seed, forced=strategy)
         begin = time.perf_counter()
         config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
@@ -142,12 +149,14 @@ class Solver:
         paused: dict[int, str] = {}  # place -> the strategy that comes next
         seconds = [0.0] * len(tasks)
         failed: dict[int, InputError | StrategyError] = {}
+        said: list[tuple[str, ...]]  # what was done to each task
 
         def go_on(place: int, state: SolveState | None) -> None:
             begin = time.perf_counter()
             config = _thread(place)
+            own = replace(context, warnings=(*context.warnings, *said[place]))
             try:
-                machine.invoke(state, context=context, config=config)
+                machine.invoke(state, context=own, config=config)
                 now = machine.get_state(config)
                 if now.next:
                     paused[place] = now.values["decisions"][-1]["chosen"]
@@ -155,8 +164,15 @@ class Solver:
                 failed[place] = error
             seconds[place] += time.perf_counter() - begin
 
+        tasks, said = list(tasks), [()] * len(tasks)
         for place, task in enumerate(tasks):
-            go_on(place, first_state(task, seed=seed, forced=strategy))
+            try:
+                tasks[place], note = shortened(checked(task), self.model)
+            except InputError as error:
+                failed[place] = error
+                continue
+            said[place] = () if note is None else (note,)
+            go_on(place, first_state(tasks[place], seed=seed, forced=strategy))
         while paused:
             chosen = next(iter(paused.values()))
             places = [place for place, name in paused.items() if name == chosen]

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -24,16 +24,35 @@ from autottt.cli.exits import (
     valid_seed,
     writable,
 )
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TensorParallel,
+    TrustRemoteCode,
+    answer_format,
+    model_settings,
+    task_of_examples,
+)
 from autottt.errors import ContextLengthError, InputError, StrategyError
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
 
 if TYPE_CHECKING:
+    from autottt.adapters.models.loading import ModelSettings
+    from autottt.adapters.tasks.tables import TableSettings
     from autottt.cli.live import Reporter
     from autottt.controller.budget import Budget, Fallback
     from autottt.solver import Solver
 
-SOURCES = "A task: an ARC JSON file, a JSONL file, a directory, arc:ID or arc2:ID."
+SOURCES = (
+    "Tasks: a JSON, JSONL or CSV file, a directory, arc:ID, arc2:ID, bbh:PATH or "
+    "datasets:NAME:SPLIT. Leave it out with --example and --query."
+)
 
 
 @dataclass(frozen=True)
@@ -52,16 +71,45 @@ class Options:
     budget: Budget | None = None
     explore: float = 0.0
     log: Path | None = None
+    settings: ModelSettings | None = None
 
 
 def solve(
-    task: Annotated[str, typer.Argument(help=SOURCES)],
+    task: Annotated[str | None, typer.Argument(help=SOURCES)] = None,
     strategy: Annotated[
         str | None, typer.Option(help="Force a strategy; by default the controller chooses.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
-    ] = "embedded",
+    example: Annotated[
+        list[str] | None,
+        typer.Option(help="A demonstration, as in 'input => output'; give it several times."),
+    ] = None,
+    query: Annotated[list[str] | None, typer.Option(help="An input to answer.")] = None,
+    domain: Annotated[str, typer.Option(help="Of --example: text or sequence.")] = "text",
+    instruction: Annotated[str, typer.Option(help="What to do, in words.")] = "",
+    answer: Annotated[
+        str | None, typer.Option(help="What answers are: text, number or choice.")
+    ] = None,
+    choices: Annotated[
+        str | None, typer.Option(help="The answers that there are, parted by commas.")
+    ] = None,
+    demonstrations: Annotated[
+        int, typer.Option(help="Rows of a table that are shown; the others are queries.")
+    ] = 10,
+    columns: Annotated[
+        str, typer.Option(help="Of a table, as in input=question,output=answer,options=choices.")
+    ] = "",
+    queries: Annotated[
+        int | None, typer.Option(help="Answer the first N queries of each task.")
+    ] = None,
+    model: Model = "embedded",
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    tensor_parallel: TensorParallel = False,
+    trust_remote_code: TrustRemoteCode = False,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
     gate: Annotated[
         Path | None, typer.Option(help="A fitted gate; by default the one of the model.")
     ] = None,
@@ -127,13 +175,44 @@ def solve(
     if log is not None:
         writable(log)
     valid_seed(seed)
+    positive("--queries", queries)
+    positive("--demonstrations", demonstrations)
+    from autottt.adapters.tasks.tables import TableSettings, parse_columns
     from autottt.controller.budget import Budget
 
     budget = Budget(price, mean_seconds, risk, confidence, cast("Fallback", uncertified))
     if strategy is not None:
         known_strategy(strategy)
-    tasks = choose_tasks(task, limit=limit, every=every)
+    form = answer_format(answer, choices)
+    if task is None:
+        given = task_of_examples(
+            example or [], query or [], domain=domain, instruction=instruction, answer=form
+        )
+        tasks = [given]
+    elif example or query:
+        raise InputError("give tasks by name, or by --example and --query, not both")
+    else:
+        table = TableSettings(
+            demonstrations=demonstrations,
+            seed=seed,
+            instruction=instruction,
+            answer=form,
+            **parse_columns(columns),
+        )
+        tasks = choose_tasks(task, limit=limit, every=every, table=table)
+    tasks = [first_queries(one, queries) for one in tasks]
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        tensor_parallel=tensor_parallel,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
     options = Options(
+        settings=settings,
         strategy=strategy,
         deadline=deadline,
         seed=seed,
@@ -160,11 +239,23 @@ def known_strategy(name: str) -> None:
     get(name)
 
 
-def choose_tasks(source: str, *, limit: int | None = None, every: bool = False) -> list[Task]:
+def first_queries(task: Task, count: int | None) -> Task:
+    """The task with at most so many of its queries."""
+    targets = task.targets if task.targets is None else task.targets[:count]
+    return replace(task, queries=task.queries[:count], targets=targets)
+
+
+def choose_tasks(
+    source: str,
+    *,
+    limit: int | None = None,
+    every: bool = False,
+    table: TableSettings | None = None,
+) -> list[Task]:
     """The tasks of a source; several only if several were asked for."""
     from autottt.adapters.tasks.files import load_tasks
 
-    tasks = load_tasks(source)
+    tasks = load_tasks(source, table)
     if len(tasks) > 1 and limit is None and not every:
         raise InputError(
             f"{source} holds {len(tasks)} tasks; name one of them, or add --limit N or --all"
@@ -311,6 +402,7 @@ def load_solver(options: Options, console: Console | None = None) -> Solver:
             explore=options.explore,
             adapters=options.adapters,
             compiled=options.compiled,
+            settings=options.settings,
         )
 
 

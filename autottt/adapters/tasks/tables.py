@@ -1,0 +1,151 @@
+"""A task out of a table of questions and answers: some rows are demonstrations, the rest queries.
+
+A table is anything that gives rows as mappings: CSV, JSON lines, a data set of Hugging Face, or a
+file of BIG-Bench Hard. One set of demonstrations serves all queries, so a model adapts once.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from autottt.adapters.tasks.answers import checked
+from autottt.adapters.tasks.options import LETTERS, with_options
+from autottt.errors import TaskError
+from autottt.types import AnswerFormat, Example, Task, as_text
+
+log = logging.getLogger(__name__)
+DEMONSTRATIONS = 10
+
+# BIG-Bench Hard does not say in its files which answers there are; its prompts do.
+YES_NO = AnswerFormat("choice", ("Yes", "No"))
+BBH_ANSWERS = {
+    "boolean_expressions": AnswerFormat("choice", ("True", "False")),
+    "causal_judgement": YES_NO,
+    "dyck_languages": AnswerFormat(),
+    "formal_fallacies": AnswerFormat("choice", ("valid", "invalid")),
+    "multistep_arithmetic_two": AnswerFormat("number"),
+    "navigate": YES_NO,
+    "object_counting": AnswerFormat("number"),
+    "sports_understanding": AnswerFormat("choice", ("yes", "no")),
+    "web_of_lies": YES_NO,
+    "word_sorting": AnswerFormat(),
+}
+
+
+@dataclass(frozen=True)
+class TableSettings:
+    """How a table is read: names of columns, and which rows are demonstrations.
+
+    `options` is a column of lists, or of texts with `|` between options; an answer is then one of
+    them, its letter, or its place counted from 0. `demonstrations` rows are drawn with `seed`; the
+    others are queries in the order of the table.
+    """
+
+    input: str = "input"
+    output: str = "output"
+    options: str = "options"
+    demonstrations: int = DEMONSTRATIONS
+    seed: int = 0
+    instruction: str = ""
+    answer: AnswerFormat | None = None
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`input=question,output=answer` as a mapping; raises `TaskError`."""
+    found = {}
+    for pair in filter(None, text.split(",")):
+        name, equals, column = (part.strip() for part in pair.partition("="))
+        if not equals or not column or name not in ("input", "output", "options"):
+            raise TaskError(
+                f"--columns is like input=question,output=answer,options=choices, not {text!r}"
+            )
+        found[name] = column
+    return found
+
+
+def csv_rows(text: str) -> list[dict[str, str]]:
+    """The rows of a CSV text with a header."""
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    except csv.Error as error:
+        raise TaskError(f"this is no CSV: {error}") from error
+
+
+def bbh_task(data: Mapping[str, Any], name: str, settings: TableSettings) -> Task:
+    """A file of BIG-Bench Hard, `{"examples": [{"input", "target"}, ...]}`."""
+    rows = data.get("examples")
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise TaskError(f'{name}: "examples" is a list of {{"input", "target"}}')
+    letters = AnswerFormat("choice")
+    answer = settings.answer or BBH_ANSWERS.get(name, letters)
+    own = TableSettings(
+        "input",
+        "target",
+        "",
+        settings.demonstrations,
+        settings.seed,
+        settings.instruction,
+        answer,
+    )
+    return table_task(rows, name, own)
+
+
+def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSettings) -> Task:
+    """The task of a table. Rows that cannot be used are left out with a warning that counts them.
+
+    Raises `TaskError` where too few are left.
+    """
+    answer, usable, wrong = settings.answer, [], []
+    for number, row in enumerate(rows, start=1):
+        try:
+            asked, told, lists = _pair(row, settings)
+            form = answer or AnswerFormat("choice" if lists else "text")
+            one = Task(name, (Example(asked, told),), (asked,), None, "text", answer=form)
+            usable.append((checked(one).demonstrations[0], form))
+        except TaskError as error:
+            wrong.append(f"row {number}: {error}")
+    if wrong:
+        log.warning("%s: %d rows were left out; %s", name, len(wrong), wrong[0])
+    if len(usable) <= settings.demonstrations or settings.demonstrations < 1:
+        first = f" ({wrong[0]})" if wrong else ""
+        raise TaskError(
+            f"{name} has {len(usable)} rows that can be used{first}, which is too few for "
+            f"{settings.demonstrations} demonstrations and a query"
+        )
+    drawn = np.random.default_rng(settings.seed).permutation(len(usable))
+    shown = [int(i) for i in drawn[: settings.demonstrations]]
+    asked_rows = [usable[i][0] for i in range(len(usable)) if i not in set(shown)]
+    return Task(
+        id=name,
+        demonstrations=tuple(usable[i][0] for i in shown),
+        queries=tuple(e.input for e in asked_rows),
+        targets=tuple(e.output for e in asked_rows),
+        domain="text",
+        instruction=settings.instruction,
+        answer=usable[0][1],
+    )
+
+
+def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bool]:
+    """Input, output, and whether the row lists options."""
+    for column in (settings.input, settings.output):
+        if row.get(column) is None:
+            raise TaskError(
+                f"there is no column {column!r}, only {', '.join(map(str, row))}; name yours with "
+                "--columns input=...,output=..."
+            )
+    asked, told = str(row[settings.input]).strip(), row[settings.output]
+    given = row.get(settings.options) if settings.options else None
+    if given is None or given == "":
+        return as_text(asked), as_text(str(told).strip(), answer=True), False
+    bodies = [str(b) for b in (given.split("|") if isinstance(given, str) else given)]
+    if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < len(bodies):
+        told = f"({LETTERS[told]})"
+    return with_options(as_text(asked), bodies), str(told).strip(), True

@@ -1,0 +1,122 @@
+"""Where a command's tasks and model come from: options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autottt.errors import InputError, TaskError
+from autottt.types import AnswerFormat, Task
+
+if TYPE_CHECKING:
+    from autottt.adapters.models.loading import ModelSettings
+
+MODEL = "A Hugging Face model: a directory, or a name on the hub."
+Model = Annotated[str, typer.Option(help=MODEL)]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default a GPU if any.")
+]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="Spread the model over devices: auto, balanced, ...")
+]
+Dtype = Annotated[str, typer.Option(help="Of the weights: auto, float32, bfloat16 or float16.")]
+Quantize = Annotated[str | None, typer.Option(help="Load the weights in 4bit or 8bit.")]
+TensorParallel = Annotated[
+    bool, typer.Option("--tensor-parallel", help="Cut the model across the processes of torchrun.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")
+]
+Format = Annotated[str, typer.Option("--format", help="Prompts: auto, chat, plain or arrow.")]
+LoraTargets = Annotated[
+    str | None, typer.Option(help="Ends of module names, parted by commas, for the LoRA.")
+]
+SHOWN = re.compile(r"\s=>\s")  # parts input from output in --example
+
+
+def model_settings(
+    *,
+    device: str | None = None,
+    device_map: str | None = None,
+    dtype: str = "auto",
+    quantize: str | None = None,
+    tensor_parallel: bool = False,
+    trust_remote_code: bool = False,
+    prompts: str = "auto",
+    lora_targets: str | None = None,
+) -> ModelSettings:
+    """What the options say of the model; raises `InputError` for a value that is none."""
+    from autottt.adapters.models.loading import ModelSettings
+
+    named = tuple(filter(None, (name.strip() for name in (lora_targets or "").split(","))))
+    return ModelSettings(
+        device=device,
+        dtype=dtype,
+        device_map=device_map,
+        tensor_parallel=tensor_parallel,
+        quantize=quantize,  # type: ignore[arg-type]
+        trust_remote_code=trust_remote_code,
+        format=prompts,
+        lora_targets=named,
+    )
+
+
+def answer_format(kind: str | None, choices: str | None) -> AnswerFormat | None:
+    """What --answer and --choices say; None where neither is given."""
+    if kind is None and choices is None:
+        return None
+    if kind not in (None, "text", "number", "choice"):
+        raise InputError(f"--answer is text, number or choice, not {kind!r}")
+    listed = tuple(choice.strip() for choice in choices.split(",")) if choices else ()
+    return AnswerFormat("choice" if listed else kind or "text", listed)  # type: ignore[arg-type]
+
+
+def task_of_examples(
+    examples: Sequence[str],
+    queries: Sequence[str],
+    *,
+    domain: str = "text",
+    instruction: str = "",
+    answer: AnswerFormat | None = None,
+) -> Task:
+    """The task of `--example "in => out" ... --query "..."`; raises `TaskError`."""
+    from autottt.adapters.tasks.answers import checked
+
+    if not examples or not queries:
+        raise TaskError('a task needs --example "input => output", best twice or more, and --query')
+    pairs = []
+    for example in examples:
+        parts = SHOWN.split(example)
+        if len(parts) != 2:
+            raise TaskError(f'an example is "input => output" with one =>, not {example!r}')
+        pairs.append((_value(parts[0], domain), _value(parts[1], domain)))
+    first, *others = queries
+    task = Task.from_examples(
+        pairs, _value(first, domain), id="task", instruction=instruction, answer=answer
+    )
+    if others:
+        from dataclasses import replace
+
+        from autottt.types import as_value
+
+        more = tuple(as_value(_value(other, domain)) for other in others)
+        task = replace(task, queries=(*task.queries, *more))
+    return checked(task)
+
+
+def _value(text: str, domain: str) -> str | list[int | str]:
+    match domain:
+        case "text":
+            return text.strip().replace("\\n", "\n")
+        case "sequence":
+            words = text.replace(",", " ").split()
+            if all(re.fullmatch(r"[-+]?\d+", word) for word in words):
+                return [int(word) for word in words]
+            return list(words)
+        case _:
+            raise InputError(
+                f"--domain is text or sequence for --example, not {domain!r}; grids come from files"
+            )
