@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 MODEL = "A Hugging Face model: a directory, or a name on the hub."
 Model = Annotated[str, typer.Option(help=MODEL)]
-Device = Annotated[
-    str | None, typer.Option(help="cpu, cuda, cuda:1, ...; by default a GPU if any.")
-]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a GPU if any.")]
 DeviceMap = Annotated[
     str | None, typer.Option(help="Spread the model over devices: auto, balanced, ...")
 ]

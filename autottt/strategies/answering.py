@@ -1,9 +1,9 @@
 """How a model, trained or not, answers: candidates from views, then a choice among them.
 
-`Vote` decodes every view greedily and counts (self-consistency); `Search` takes every completion
+`Vote` decodes every view greedily and counts (self-consistency). `Search` takes every completion
 above a probability as a candidate and lets all views score all candidates (product of experts:
-the ARChitects, 2024). Training strategies hand over `members`, one or several adapters, and the
-views are dealt out among them.
+the ARChitects, 2024); `Choose` takes every answer that there may be. Training strategies hand over
+`members`, one or several adapters, and the views are dealt out among them.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
+from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
+from autottt.errors import StrategyError
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
@@ -155,6 +157,35 @@ class Search:
                     sums[place.query][i] += score
         means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
         return means, read
+
+
+@dataclass(frozen=True)
+class Choose(Search):
+    """Every answer that a query may have, scored by all views: nothing is written.
+
+    For tasks whose answers are limited: a choice, or the options that a question lists.
+    """
+
+    suffix: ClassVar[str] = "+options"
+
+    def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        views = self.views.draw(task, context.seed)
+        candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
+        if not all(candidates):
+            raise StrategyError(f"the answers of task {task.id!r} are not limited to some options")
+        scores, read = self._scores(task, views, candidates, context, members)
+        ranked = tuple(
+            _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
+        )
+        first = [r[0] for r in ranked]
+        return Answered(
+            candidates=ranked,
+            evidence={
+                "vote_share": sum(c.score for c in first) / len(first),
+                "sequence_logp": sum(c.log_probability for c in first) / len(first),
+            },
+            tokens=read,
+        )
 
 
 def _deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:

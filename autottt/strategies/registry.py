@@ -10,18 +10,19 @@ from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 
-from autottt.adapters.models.base import BiasSettings, TrainSettings
+from autottt.adapters.models.base import BiasSettings, LoraSettings, TrainSettings
 from autottt.errors import UnknownNameError
-from autottt.strategies.answering import Search, Views, Vote
+from autottt.strategies.answering import Choose, Search, Views, Vote
 from autottt.strategies.base import Strategy
 from autottt.strategies.icl import ICL
-from autottt.strategies.sequences import direct, one_order
+from autottt.strategies.sequences import direct, one_order, permutation
 from autottt.strategies.start import Nearest, Shared
 from autottt.strategies.ttt import TTT
 from autottt.strategies.ttt_kv import KVPrefix
 
 log = logging.getLogger(__name__)
 ENTRY_POINTS = "autottt.strategies"
+WAYS = {Search: "a search", Choose: "every option scored"}
 
 _registered: dict[str, Strategy] = {}
 
@@ -39,10 +40,11 @@ def available() -> dict[str, Strategy]:
 
 
 def every() -> list[str]:
-    """The names of all strategies, training ones with either way to answer."""
+    """The names of all strategies, training ones with each way to answer."""
     found = available()
-    searching = [name + Search.suffix for name, s in found.items() if isinstance(s, TTT)]
-    return [*found, *searching]
+    training = [name for name, s in found.items() if isinstance(s, TTT)]
+    others = [name + way.suffix for way in WAYS for name in training]
+    return [*found, *others]
 
 
 def broken() -> dict[str, str]:
@@ -54,12 +56,13 @@ def get(name: str) -> Strategy:
     """The strategy of that name; raises `UnknownNameError`.
 
     `NAME+search` is a training strategy that answers by search and product of experts instead of
-    by vote.
+    by vote, `NAME+options` one that scores every answer there may be.
     """
     found = available()
-    base, plus, _ = name.rpartition(Search.suffix)
-    if plus and isinstance(found.get(base), TTT):
-        return searching(found[base])
+    base, plus, _ = name.partition("+")
+    for way in WAYS:
+        if plus and name == base + way.suffix and isinstance(found.get(base), TTT):
+            return answering_by(found[base], way)
     if name not in found:
         raise UnknownNameError(
             f"there is no strategy {name!r}; there are {', '.join(sorted(found))}"
@@ -67,16 +70,16 @@ def get(name: str) -> Strategy:
     return found[name]
 
 
-def searching(strategy: Strategy) -> Strategy:
-    """The same training, answered by search; of a strategy that is no `TTT` a `TypeError`."""
+def answering_by(strategy: Strategy, way: type[Search]) -> Strategy:
+    """The same training, answered in another way; of a strategy that is no `TTT` a `TypeError`."""
     if not isinstance(strategy, TTT):
-        raise TypeError(f"{strategy.name} does not say how it answers, so it cannot search")
+        raise TypeError(f"{strategy.name} does not say how it answers, so it cannot answer so")
     views = getattr(strategy.answering, "views", Views())
     return replace(
         strategy,
-        name=strategy.name + Search.suffix,
-        summary=f"{strategy.summary.removesuffix(', then a vote')}, then a search",
-        answering=Search(views),
+        name=strategy.name + way.suffix,
+        summary=f"{strategy.summary.removesuffix(', then a vote')}, then {WAYS[way]}",
+        answering=way(views),
     )
 
 
@@ -101,6 +104,7 @@ SHIPPED: tuple[Strategy, ...] = (
     ICL("zero-shot", "the query alone, without demonstrations", Vote(Views(1, "nowhere"))),
     ICL("icl", "in-context learning, greedy, the plain prompt", Vote(Views(1))),
     ICL(),
+    ICL("icl-options", "in-context learning, every option scored under 8 views", Choose()),
     ICL("icl-search", "in-context learning, search over 8 views, product of experts", Search()),
     TTT(),
     TTT(
@@ -120,6 +124,18 @@ SHIPPED: tuple[Strategy, ...] = (
         "LoRA on input to output without context (the paper's ablation), then a vote",
         form=direct,
         answering=Vote(NO_CONTEXT),
+    ),
+    TTT(
+        "ttt-words",
+        "LoRA by the published recipe for tasks in words (Fewshot-TTT), then the plain prompt",
+        adapter=LoraSettings(rank=64, alpha=64, dropout=0.05),
+        training=TrainSettings(
+            steps=8, learning_rate=1e-4, scaled=False, warm_up=0, stop_loss=0.0, floor=0.0
+        ),
+        form=permutation,
+        batch=5,
+        step_tokens=None,
+        answering=Vote(Views(1)),
     ),
     KVPrefix(),
     TTT(

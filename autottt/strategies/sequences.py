@@ -2,9 +2,9 @@
 
 `all_outputs` shows all demonstrations in a random order with loss on every output, so one pass
 covers the leave-one-out problems of every prefix (Fewshot-TTT's form of Akyürek et al., 2025).
-`one_order` keeps their order. `direct` is one pair without context, the paper's ablation.
-`held_out` is a demonstration as the query of the others, for watching a training whose rows took no
-loss on it.
+`one_order` keeps their order, `permutation` all else. `direct` is one pair without context, the
+paper's ablation. `held_out` is a demonstration as the query of the others, for watching a training
+whose rows took no loss on it.
 """
 
 from __future__ import annotations
@@ -38,6 +38,15 @@ def one_order(
     """All demonstrations in the order of the task; every output but one left out is a target."""
     shown = replace(_random_view(task, rng), order=None).apply(task)
     return demonstration_sequence(shown, model, without)
+
+
+def permutation(
+    task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
+) -> TokenSequence:
+    """All demonstrations in a random order and otherwise as they are (Fewshot-TTT)."""
+    order = [int(i) for i in rng.permutation(len(task.demonstrations))]
+    shown = replace(task, demonstrations=tuple(task.demonstrations[i] for i in order))
+    return demonstration_sequence(shown, model, None if without is None else order.index(without))
 
 
 def direct(

@@ -56,6 +56,7 @@ class TTT:
     training: TrainSettings = field(default_factory=TrainSettings)
     form: Form = all_outputs
     batch: int = 8
+    step_tokens: int | None = STEP_TOKENS  # that one step reads about, beyond two rows
     watch: bool = False  # hold demonstrations out in turns, and stop by them
     start: Start = field(default_factory=Fresh)
     answering: Answering = field(default_factory=Vote)
@@ -210,7 +211,8 @@ class TTT:
                 f"training on {length} tokens is predicted to need more memory than is free; a "
                 "shorter task or a smaller model needs less"
             )
-        size = min(max(2, min(self.batch, STEP_TOKENS // length)), most)
+        fitting = self.batch if self.step_tokens is None else self.step_tokens // length
+        size = min(max(2, min(self.batch, fitting)), most)
 
         def batch(step: int) -> list[TokenSequence]:
             rng = np.random.default_rng([context.seed, step])

@@ -84,7 +84,7 @@ AdapterSettings = LoraSettings | BiasSettings | PrefixSettings
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Length and rate of a training: AdamW with linear warm-up and cosine decay to a tenth.
+    """Length and rate of a training: AdamW with linear warm-up and cosine decay to a `floor` of it.
 
     It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
     out are scored before the first step and after every `check_every` steps. A score of `enough`
@@ -97,6 +97,7 @@ class TrainSettings:
     learning_rate: float = 1e-3
     scaled: bool = True
     warm_up: int = 5
+    floor: float = 0.1
     weight_decay: float = 0.0
     clip: float = 1.0
     stop_loss: float = 0.01

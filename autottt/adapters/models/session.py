@@ -353,7 +353,7 @@ def _rate(step: int, settings: TrainSettings) -> float:
     if step < settings.warm_up:
         return (step + 1) / settings.warm_up
     done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
-    return 0.1 + 0.45 * (1 + math.cos(math.pi * done))
+    return settings.floor + (1 - settings.floor) / 2 * (1 + math.cos(math.pi * done))
 
 
 def _clip(parameters: Sequence[Tensor], limit: float) -> None:
