@@ -15,8 +15,10 @@ import typer
 from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
+from autottt.cli.bench_text import bench_text
 from autottt.cli.calibrate import calibrate
 from autottt.cli.demo import demo
+from autottt.cli.doctor import doctor
 from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, feedback, fit, sweep
@@ -62,6 +64,7 @@ def autottt(
 COMMANDS = (
     solve,
     demo,
+    doctor,
     strategies,
     pretrain,
     collect,
@@ -73,6 +76,7 @@ COMMANDS = (
     bench_adapt,
     bench_model,
     bench_pretrain,
+    bench_text,
 )
 for command in COMMANDS:
     app.command()(guarded(command))

@@ -391,7 +391,7 @@ def _each(
 
 def load_solver(options: Options, console: Console | None = None) -> Solver:
     """The solver with its model, while a terminal says that it is loading."""
-    _quiet_libraries(downloads=options.model != "embedded" and sys.stderr.isatty())
+    quiet_libraries(downloads=options.model != "embedded" and sys.stderr.isatty())
     with console.status("loading the model") if console else contextlib.nullcontext():
         from autottt.solver import Solver
 
@@ -406,7 +406,7 @@ def load_solver(options: Options, console: Console | None = None) -> Solver:
         )
 
 
-def _quiet_libraries(*, downloads: bool) -> None:
+def quiet_libraries(*, downloads: bool) -> None:
     """Keep what only developers of transformers need off stderr, and progress bars of downloads
     unless someone may be waiting for them."""
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")

@@ -67,10 +67,10 @@ class HuggingFaceModel:
         config = self.module.config
         text = config.get_text_config()
         self.context = int(getattr(text, "max_position_embeddings", None) or 2**31 - 1)
-        self._tokens = Tokens(self.tokenizer)
+        self.tokens = Tokens(self.tokenizer)
         native = getattr(config, NATIVE_FORMAT, None)
-        self.format = self._tokens.format(self.settings.format, native=native)
-        self.ends = self._tokens.ends(self.format) | _generation_ends(self.module)
+        self.format = self.tokens.format(self.settings.format, native=native)
+        self.ends = self.tokens.ends(self.format) | _generation_ends(self.module)
         self.slides = any(DynamicCache(config=config).is_sliding)  # attention over a window alone
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
         self.fingerprint = fingerprint(self.module)
@@ -85,10 +85,10 @@ class HuggingFaceModel:
             return fingerprint(self.module) == self.fingerprint
 
     def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
-        return list(self._tokens.encode(text, control, follows))
+        return list(self.tokens.encode(text, control, follows))
 
     def start(self) -> list[int]:
-        return self._tokens.start()
+        return self.tokens.start()
 
     @property
     def lora_targets(self) -> tuple[str, ...]:

@@ -86,6 +86,11 @@ def attach(
     return layers
 
 
+def lora_targets(module: nn.Module, settings: LoraSettings) -> list[tuple[str, tuple[int, int]]]:
+    """The names of the layers that a LoRA would sit on, with their features in and out."""
+    return [(name, _shape(layer)) for name, layer in _targets(module, settings)]
+
+
 def detach(module: nn.Module) -> None:
     """Take every LoRA off: each base module is again where it was."""
     for name, layer in list(module.named_modules()):

@@ -101,8 +101,8 @@ def test_a_prompt_is_the_same_in_training_and_in_answering(
 
 def test_control_tokens_in_a_task_are_ordinary_text(model: HuggingFaceModel) -> None:
     """No name of a control token in a task becomes that token, in any view, and none is lost."""
-    control = {model.tokenizer.convert_tokens_to_ids(name) for name in model._tokens.control}
-    for name in model._tokens.control:
+    control = {model.tokenizer.convert_tokens_to_ids(name) for name in model.tokens.control}
+    for name in model.tokens.control:
         ids = model.encode(f"a {name} b", follows=True)
         assert not control & set(ids)
         assert text_of(model, ids).strip() == f"a {name} b"

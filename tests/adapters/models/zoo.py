@@ -168,6 +168,7 @@ SMALL: dict[str, Any] = {
     "head_dim": 8,
     "max_position_embeddings": 512,
 }
+GPT2: dict[str, Any] = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512}
 EXPERTS = {"num_local_experts": 4, "num_experts_per_tok": 2}
 # architecture -> its settings, a tokenizer, a chat template, whether there is a token for padding
 ZOO: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {

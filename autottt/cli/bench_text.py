@@ -1,0 +1,84 @@
+"""`autottt bench-text`: strategies side by side on tasks in words with many queries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from autottt.cli.exits import positive, valid_seed, writable
+from autottt.cli.sources import Device, Dtype, Format, Model, model_settings
+
+if TYPE_CHECKING:
+    from autottt.evaluation.text_benchmark import Result
+
+
+def bench_text(
+    tasks: Annotated[list[str], typer.Argument(help="Tasks: bbh:PATH, a table, a JSON file, ...")],
+    out: Annotated[Path, typer.Option(help="A file of JSON lines to write.")],
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="A strategy, given once each; else those compared.")
+    ] = None,
+    demonstrations: Annotated[int, typer.Option(help="Demonstrations of each task.")] = 10,
+    queries: Annotated[int | None, typer.Option(help="The first N queries of each task.")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "0",
+    model: Model = "embedded",
+    device: Device = None,
+    dtype: Dtype = "auto",
+    prompts: Format = "auto",
+) -> None:
+    """Answer every query of some tasks by every strategy; one adaptation serves a task."""
+    positive("--demonstrations", demonstrations)
+    positive("--queries", queries)
+    numbers = [int(seed) for seed in seeds.split(",") if seed.strip().isdecimal()]
+    for seed in numbers:
+        valid_seed(seed)
+    writable(out)
+    from autottt.adapters.tasks.files import load_tasks
+    from autottt.adapters.tasks.tables import TableSettings
+    from autottt.cli.fit import known_strategies
+    from autottt.cli.solve import first_queries
+    from autottt.evaluation.text_benchmark import STRATEGIES, measure_texts
+    from autottt.solver import Solver
+
+    names = known_strategies(strategy) if strategy else list(STRATEGIES)
+    settings = model_settings(device=device, dtype=dtype, prompts=prompts)
+    solver = Solver(model, settings=settings)
+    found: list[Result] = []
+    with out.open("w", encoding="utf-8") as file:
+        for seed in numbers:
+            table = TableSettings(demonstrations=demonstrations, seed=seed)
+            given = [t for source in tasks for t in load_tasks(source, table)]
+            chosen = [first_queries(task, queries) for task in given]
+            for result in measure_texts(solver, chosen, names, seed):
+                found.append(result)
+                file.write(json.dumps(asdict(result)) + "\n")
+                file.flush()
+    Console().print(text_table(found))
+
+
+def text_table(results: Sequence[Result]) -> Table:
+    """Share right and seconds of every strategy on every task, over the seeds."""
+    table = Table(box=None, header_style="dim", pad_edge=False)
+    names = list(dict.fromkeys(r.strategy for r in results))
+    table.add_column("task")
+    table.add_column("shown", justify="right")
+    for name in names:
+        table.add_column(name, justify="right")
+    for task in dict.fromkeys(r.task for r in results):
+        own = [r for r in results if r.task == task]
+        shown = [r.shown for r in own if r.shown]
+        cells = [task, f"{sum(shown) / len(shown):.1f} of {own[0].given}" if shown else "-"]
+        for name in names:
+            some = [r for r in own if r.strategy == name]
+            right, asked = sum(r.right for r in some), sum(r.queries for r in some)
+            seconds = sum(r.seconds for r in some) / max(1, len(some))
+            cells.append(f"{right / asked:.0%} ({seconds:.1f} s)" if some else "-")
+        table.add_row(*cells)
+    return table

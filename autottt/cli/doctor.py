@@ -1,0 +1,73 @@
+"""`autottt doctor`: whether a model works here, with what, and what it would cost."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autottt.cli.exits import FAILED, printable
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TensorParallel,
+    TrustRemoteCode,
+    model_settings,
+)
+
+STYLES = {"ok": "green", "note": "yellow", "fails": "bold red"}
+
+
+def doctor(
+    model: Model = "embedded",
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    tensor_parallel: TensorParallel = False,
+    trust_remote_code: TrustRemoteCode = False,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Try a model: its tokenizer, memory and LoRA, one tiny adaptation undone, and what each
+    strategy would cost. The exit code is 1 if anything fails."""
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        tensor_parallel=tensor_parallel,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
+    from autottt.adapters.models.huggingface import HuggingFaceModel
+    from autottt.cli.solve import quiet_libraries
+    from autottt.evaluation.doctor import examine
+
+    quiet_libraries(downloads=False)
+    console = Console()
+    found = []
+    for finding in examine(HuggingFaceModel(model, settings=settings)):
+        found.append(finding)
+        if as_json:
+            typer.echo(json.dumps(asdict(finding)))
+    if not as_json:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for finding in found:
+            mark = Text(finding.status, style=STYLES[finding.status])
+            table.add_row(finding.about, mark, Text(printable(finding.text)))
+        console.print(table)
+    if any(finding.status == "fails" for finding in found):
+        raise typer.Exit(FAILED)
