@@ -1,0 +1,146 @@
+"""How models are loaded, and what is said where they cannot be."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+
+from autottt.adapters.models.base import LoraSettings
+from autottt.adapters.models.huggingface import HuggingFaceModel, rate_scale
+from autottt.adapters.models.loading import ModelSettings
+from autottt.adapters.models.lora_layers import lora_targets
+from autottt.errors import InputError, StrategyError, UnknownNameError
+from tests.conftest import ROOT
+
+
+@contextmanager
+def hub(status: int, code: str) -> Iterator[str]:
+    """A hub that answers every request with that error."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_GET = do_HEAD
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [(403, "GatedRepo", "it is gated"), (404, "RepoNotFound", "no such model for you")],
+)
+def test_a_hub_that_refuses_is_explained(status: int, code: str, said: str, tmp_path: Path) -> None:
+    """A gated and a missing model both say how to log in."""
+    call = "from autottt.adapters.models.huggingface import HuggingFaceModel as M; M('some/model')"
+    with hub(status, code) as address:
+        environment = os.environ | {
+            "HF_ENDPOINT": address,
+            "HF_HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+        }
+        environment.pop("HF_HUB_OFFLINE", None)
+        done = subprocess.run(
+            [sys.executable, "-c", call], env=environment, capture_output=True, text=True
+        )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "UnknownNameError" in last
+    assert said in last
+    assert "hf auth login" in last
+
+
+def test_a_model_with_code_of_its_own_is_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """Its code is not run unless the operator says so."""
+    folder = tmp_path / "own"
+    shutil.copytree(tiny_model_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(UnknownNameError, match="--trust-remote-code"):
+        HuggingFaceModel(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"dtype": "int3"}, "--dtype"),
+        ({"quantize": "2bit"}, "--quantize"),
+        ({"device": "cuda:99"}, "cuda:99"),
+        ({"device": "cpu", "device_map": "auto"}, "give one of"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, str], said: str) -> None:
+    """Before anything is loaded."""
+    with pytest.raises(InputError, match=said):
+        ModelSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_the_format_is_checked(tiny_model_folder: Path) -> None:
+    """A name that is none, and a chat without a template, are input errors."""
+    for name, said in (("xml", "--format"), ("chat", "no chat template")):
+        with pytest.raises(InputError, match=said):
+            HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(format=name))
+
+
+def test_weights_keep_the_type_that_was_asked_for(tiny_model_folder: Path) -> None:
+    """`dtype` is that of the loaded weights."""
+    model = HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(dtype="bfloat16"))
+    assert {p.dtype for p in model.module.parameters()} == {torch.bfloat16}
+    assert model.verify()
+
+
+def test_lora_targets_can_be_named(tiny_model_folder: Path) -> None:
+    """Only those modules get a LoRA; a name that fits none is an error, and nothing is left."""
+    settings = ModelSettings(lora_targets=("q_proj", "v_proj"))
+    model = HuggingFaceModel(str(tiny_model_folder), settings=settings)
+    with model.session(LoraSettings(rank=2), seeds=[0]) as session:
+        assert {name.split(".")[-2] for name in session.state(0)} == {"q_proj", "v_proj"}
+    wrong = HuggingFaceModel(
+        str(tiny_model_folder), settings=ModelSettings(lora_targets=("nothing",))
+    )
+    with (
+        pytest.raises(StrategyError, match="--lora-targets"),
+        wrong.session(LoraSettings(), seeds=[0]),
+    ):
+        pass
+    assert wrong.verify()
+
+
+def test_routers_among_experts_get_no_lora() -> None:
+    """A linear layer that chooses experts stays as it is."""
+    module = torch.nn.ModuleDict({"gate": torch.nn.Linear(4, 2), "up": torch.nn.Linear(4, 4)})
+    assert [name for name, _ in lora_targets(module, LoraSettings())] == ["up"]
+
+
+def test_large_models_learn_more_slowly() -> None:
+    """The factor falls from 1 at the embedded model's size to 0.1 from 500 million parameters."""
+    assert rate_scale(2_264_640) == 1
+    assert rate_scale(8_000_000_000) == pytest.approx(0.1)
+    assert 0.1 < rate_scale(100_000_000) < 1

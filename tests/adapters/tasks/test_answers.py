@@ -1,0 +1,99 @@
+"""Reading answers out of what models write."""
+
+from __future__ import annotations
+
+import pytest
+
+from autottt.adapters.tasks.answers import checked, choices_of, read_answer
+from autottt.adapters.tasks.options import with_options
+from autottt.adapters.tasks.prompts import text_to_value, value_to_text
+from autottt.errors import TaskError
+from autottt.types import AnswerFormat, Task
+
+CHOICE = AnswerFormat("choice")
+TRUTH = AnswerFormat("choice", ("True", "False"))
+NUMBER = AnswerFormat("number")
+ASKED = with_options("Which?", ["the red bus", "a train"])
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "asked", "answer"),
+    [
+        ("  two \t words ", AnswerFormat(), "", "two words"),
+        ("<think>\n\n</think>\n\nyes", AnswerFormat(), "", "yes"),
+        ("<think>so (A)?</think>(B)", CHOICE, ASKED, "(B)"),
+        ("The answer is (B).", CHOICE, ASKED, "(B)"),
+        ("B", CHOICE, ASKED, "(B)"),
+        ("B) a train", CHOICE, ASKED, "(B)"),
+        ("The red bus.", CHOICE, ASKED, "(A)"),
+        ("false", TRUTH, "", "False"),
+        ("It is False, not True", TRUTH, "", "False"),
+        ("1,234.50", NUMBER, "", "1234.5"),
+        ("= -07", NUMBER, "", "-7"),
+        ("1e3 apples", NUMBER, "", "1000"),
+    ],
+)
+def test_an_answer_comes_back_in_one_form(
+    text: str, form: AnswerFormat, asked: str, answer: str
+) -> None:
+    """Whatever way a model says it, the same answer is the same text."""
+    assert read_answer(text, form, asked) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "said"),
+    [
+        ("(C)", CHOICE, r"\(C\) is outside the options \(A\) \(B\)"),
+        ("neither", CHOICE, "names no option"),
+        ("maybe", TRUTH, "none of True, False"),
+        ("none", NUMBER, "no number"),
+        ("", AnswerFormat(), "not empty"),
+        ("abcdef", AnswerFormat(max_characters=3), "3 are allowed"),
+    ],
+)
+def test_what_is_no_answer_is_refused(text: str, form: AnswerFormat, said: str) -> None:
+    """Completions that say nothing usable raise `TaskError` with the text."""
+    with pytest.raises(TaskError, match=said):
+        read_answer(text, form, ASKED)
+
+
+def test_a_task_is_checked_once_and_for_all() -> None:
+    """Outputs take the form of answers; one outside the options is an error that says where."""
+    task = Task.from_examples([(ASKED, "a train")], ASKED, target="A", answer=CHOICE)
+    ready = checked(task)
+    assert (ready.demonstrations[0].output, ready.targets) == ("(B)", ("(A)",))
+    assert checked(ready) == ready
+    assert choices_of(ready, ready.queries[0]) == ("(A)", "(B)")
+    wrong = Task.from_examples([(ASKED, "(D)")], ASKED, answer=CHOICE)
+    with pytest.raises(TaskError, match="demonstration 1: the answer"):
+        checked(wrong)
+
+
+@pytest.mark.parametrize("choices", [("yes", "Yes"), ("yes", " ")], ids=["repeat", "empty"])
+def test_choices_differ(choices: tuple[str, ...]) -> None:
+    """Choices that repeat or are empty are refused."""
+    with pytest.raises(TaskError, match="differ from each other"):
+        AnswerFormat("choice", choices)
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "", " ", "\na"])
+def test_texts_no_model_can_be_given_are_refused(text: str) -> None:
+    """NUL, lone surrogates, empty texts and newlines around a text raise `TaskError`."""
+    with pytest.raises(TaskError):
+        Task.from_examples([("a", "b")], text)
+
+
+@pytest.mark.parametrize("value", [(3, -1, 2), ("x", "y"), ()])
+def test_sequences_are_written_and_read(value: tuple[int | str, ...]) -> None:
+    """A sequence as text reads back as what it was."""
+    shown = [1, 2] if not value or isinstance(value[0], int) else ["x", "q"]
+    task = Task.from_examples([(shown, shown)], value)
+    assert task.domain == "sequence"
+    assert text_to_value(value_to_text(value), task) == value
+
+
+@pytest.mark.parametrize("value", [[1, "a"], ["a b"], ["[]"], [True, False]])
+def test_lists_that_are_no_sequence_are_refused(value: list[int | str]) -> None:
+    """Mixed items, symbols with spaces and the mark of the empty sequence raise `TaskError`."""
+    with pytest.raises(TaskError):
+        Task.from_examples([([1], [1])], value)

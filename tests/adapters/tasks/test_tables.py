@@ -1,0 +1,124 @@
+"""Tasks in words from JSON, tables and BIG-Bench Hard."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autottt.adapters.tasks.files import load_tasks
+from autottt.adapters.tasks.tables import TableSettings, parse_columns, table_task
+from autottt.errors import TaskError
+from autottt.types import AnswerFormat
+
+ROWS = [{"input": f"{i} + 1", "output": str(i + 1)} for i in range(12)]
+TWO = TableSettings(demonstrations=2)
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_the_rows_of_a_table_are_shown_or_asked() -> None:
+    """Drawn by the seed, every row is a demonstration or a query, and none is both."""
+    task = table_task(ROWS, "sums", TWO)
+    assert (len(task.demonstrations), len(task.queries)) == (2, 10)
+    asked = dict(zip(task.queries, task.targets or (), strict=True))
+    shown = {e.input: e.output for e in task.demonstrations}
+    assert asked | shown == {row["input"]: row["output"] for row in ROWS}
+    assert table_task(ROWS, "sums", TWO) == task
+    assert table_task(ROWS, "sums", TableSettings(demonstrations=2, seed=1)) != task
+
+
+def test_csv_and_json_lines_are_tables(tmp_path: Path) -> None:
+    """The same rows give the same task from either kind of file, by columns of other names too."""
+    lines = write(tmp_path / "t.jsonl", "\n".join(json.dumps(row) for row in ROWS))
+    text = 'question,answer\n"0 + 1",1\n' + "".join(f"{i} + 1,{i + 1}\n" for i in range(1, 12))
+    commas = write(tmp_path / "t.csv", text)
+    named = TableSettings(demonstrations=2, **parse_columns("input=question, output=answer"))  # type: ignore[arg-type]
+    assert load_tasks(lines, TWO) == load_tasks(commas, named)
+
+
+@pytest.mark.parametrize(
+    ("options", "output"), [(["red", "blue"], 1), ("red|blue", "B"), (["red", "blue"], "blue")]
+)
+def test_options_of_a_row_become_letters(options: Any, output: Any) -> None:
+    """A place, a letter and the words of an option all mean that option."""
+    rows = [{"input": f"Q{i}?", "output": output, "options": options} for i in range(3)]
+    task = table_task(rows, "q", TWO)
+    assert task.targets == ("(B)",)
+    assert str(task.queries[0]).endswith("?\nOptions:\n(A) red\n(B) blue")
+    assert task.answer == AnswerFormat("choice")
+
+
+def test_rows_that_cannot_be_used_are_left_out_aloud(caplog: pytest.LogCaptureFixture) -> None:
+    """They are counted in a warning; with too few others it is an error."""
+    bad = {"input": "Q?", "output": "z", "options": ["a", "a"]}
+    with caplog.at_level(logging.WARNING):
+        assert len(table_task([*ROWS, bad], "t", TWO).queries) == 10
+    assert "1 rows were left out; row 13" in caplog.text
+    with pytest.raises(TaskError, match="too few for 2 demonstrations"):
+        table_task([*ROWS[:2], bad], "t", TWO)
+    with pytest.raises(TaskError, match="no column 'prompt', only input, output"):
+        table_task(ROWS, "t", TableSettings(input="prompt"))
+
+
+@pytest.mark.parametrize("text", ["question", "input=", "prompt=x"])
+def test_columns_say_how_they_are_given(text: str) -> None:
+    """A mapping that is none raises `TaskError` with the form."""
+    with pytest.raises(TaskError, match="input=question"):
+        parse_columns(text)
+
+
+def test_a_task_in_words_is_json_like_any_other(tmp_path: Path) -> None:
+    """Instruction, answer format and options are fields of the JSON."""
+    pair = {"input": "Which?", "output": "blue", "options": ["red", "blue"]}
+    data = {"instruction": "Choose.", "train": [pair, pair], "test": [{**pair, "output": "A"}]}
+    (task,) = load_tasks(write(tmp_path / "one.json", json.dumps(data)))
+    assert (task.domain, task.instruction, task.targets) == ("text", "Choose.", ("(A)",))
+    plain = {"train": [{"input": [3, 1], "output": [1, 3]}] * 2, "test": [{"input": [2, 1]}]}
+    (other,) = load_tasks(write(tmp_path / "two.json", json.dumps(plain)))
+    assert (other.domain, other.queries) == ("sequence", ((2, 1),))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"output": ""}, "not empty"),
+        ({"output": 3}, "valid string"),
+        ({"input": "a\0"}, "cannot hold the character"),
+        ({"options": ["x", "x"]}, "listed twice"),
+        ({"options": ["x", "y"]}, "names no option"),
+    ],
+)
+def test_json_that_is_no_task_in_words_says_why(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    """Errors name the file, the place and the problem."""
+    pair = {"input": "Q", "output": "good", **change}
+    data = {"train": [pair, {"input": "Q", "output": "x"}], "test": [{"input": "Q"}]}
+    with pytest.raises(TaskError, match=said) as caught:
+        load_tasks(write(tmp_path / "t.json", json.dumps(data)))
+    assert "t.json" in str(caught.value)
+
+
+def test_big_bench_hard_loads_whole(shared_data: Path) -> None:
+    """All 27 tasks, ten demonstrations each, nearly every other example a query."""
+    tasks = load_tasks(f"bbh:{shared_data / 'bbh'}")
+    assert len(tasks) == 27
+    assert all(len(task.demonstrations) == 10 for task in tasks)
+    assert sum(len(task.queries) for task in tasks) == 6511 - 270 - 4
+
+
+def test_a_data_set_is_a_table(tmp_path: Path) -> None:
+    """`datasets:FOLDER:SPLIT` reads a data set through the mapping of columns."""
+    pytest.importorskip("datasets", reason="datasets is an extra")
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    write(folder / "train.csv", "q,a\n" + "".join(f"{i} + 1,{i + 1}\n" for i in range(12)))
+    (task,) = load_tasks(f"datasets:{folder}:train", TableSettings("q", "a", demonstrations=2))
+    assert (task.id, len(task.queries)) == ("sums", 10)
