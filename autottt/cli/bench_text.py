@@ -43,7 +43,7 @@ def bench_text(
     from autottt.adapters.tasks.files import load_tasks
     from autottt.adapters.tasks.tables import TableSettings
     from autottt.cli.fit import known_strategies
-    from autottt.cli.solve import first_queries
+    from autottt.cli.solving import first_queries
     from autottt.evaluation.text_benchmark import STRATEGIES, measure_texts
     from autottt.solver import Solver
 

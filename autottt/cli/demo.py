@@ -22,7 +22,7 @@ def demo() -> None:
     """Solve a fixed list of real ARC tasks, deciding by itself when to train."""
     from rich.console import Console
 
-    from autottt.cli.solve import Options, choose_tasks, load_solver, show_all
+    from autottt.cli.solving import Options, choose_tasks, load_solver, show_all
 
     tasks = [task for source in DEMO_TASKS for task in choose_tasks(source)]
     console = Console()

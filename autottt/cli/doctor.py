@@ -53,7 +53,7 @@ def doctor(
         lora_targets=lora_targets,
     )
     from autottt.adapters.models.huggingface import HuggingFaceModel
-    from autottt.cli.solve import quiet_libraries
+    from autottt.cli.solving import quiet_libraries
     from autottt.evaluation.doctor import examine
 
     quiet_libraries(downloads=False)

@@ -21,16 +21,25 @@ from autottt.types import Answer, Attempt, Candidate, Decision, Task, Value
 
 RIGHT, WRONG = "✓", "✗"
 FEATURES = 5  # how many of a decision's features are shown
+QUERIES = 8  # of one task that are shown
 
 
 def task_view(task: Task) -> RenderableType:
     """The demonstrations and the queries of a task under its id."""
-    queries = [query_row(query, name=_name(task, i)) for i, query in enumerate(task.queries)]
+    shown = task.queries[:QUERIES]
+    queries = [query_row(query, name=_name(task, i)) for i, query in enumerate(shown)]
     return Group(
         Rule(Text(printable(task.id), style="bold")),
+        *([Text(printable(task.instruction)), Text()] if task.instruction else []),
         demonstrations(task),
         *(Padding(query, (0, 0, 1, 0)) for query in queries),
+        *_more(task),
     )
+
+
+def _more(task: Task) -> list[Text]:
+    left = len(task.queries) - QUERIES
+    return [Text(f"and {left} queries more\n", style="dim")] if left > 0 else []
 
 
 def _name(task: Task, query: int) -> str:
@@ -95,9 +104,10 @@ def attempt_line(attempt: Attempt) -> Text:
 def answer_view(task: Task, answer: Answer) -> RenderableType:
     """The answers as grids, right or wrong where that is known, then cost and restoration."""
     parts: list[RenderableType] = []
-    for i, (query, candidates) in enumerate(zip(task.queries, answer.answers)):
+    for i, (query, candidates) in enumerate(zip(task.queries[:QUERIES], answer.answers)):
         target = task.targets[i] if task.targets else None
         parts.append(_answer_to(query, candidates, target, name=_name(task, i)))
+    parts.extend(_more(task))
     parts.append(_summary(answer))
     verdict = correct(task, answer)
     if verdict is not None:

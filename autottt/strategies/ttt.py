@@ -127,7 +127,7 @@ class TTT:
             answered = self.answering.answer(task, context, members)
         if known is None:
             self._keep(task, replace(stored, embedding=like), context)
-        if not all(answered.candidates):
+        if not any(answered.candidates):
             before = "" if context.deadline is None else " before the deadline"
             raise StrategyError(f"after training, no view gave a valid output{before}")
         records = stored.records
