@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +13,27 @@ from torch import Tensor, nn
 def fingerprint(model: nn.Module) -> str:
     """A 128-bit hash over the name, dtype, shape and bytes of every parameter and buffer."""
     digest = hashlib.blake2b(digest_size=16)
-    entries = [*model.named_parameters(), *model.named_buffers()]
+    entries = [*model.named_parameters(), *model.named_buffers(), *_scales(model)]
     for name, tensor in sorted(entries, key=lambda entry: entry[0]):
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _scales(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What bitsandbytes keeps beside quantised weights, and multiplies them by.
+
+    Of 8-bit weights it moves from the weight to its module with the first forward.
+    """
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        blocks = getattr(getattr(weight, "quant_state", None), "absmax", None)
+        rows = getattr(weight, "SCB", None)
+        if rows is None:
+            rows = getattr(getattr(module, "state", None), "SCB", None)
+        for part, value in (("absmax", blocks), ("SCB", rows)):
+            if isinstance(value, Tensor):
+                yield f"{name}.weight.{part}", value
 
 
 def _bytes(tensor: Tensor) -> memoryview:

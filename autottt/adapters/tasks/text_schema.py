@@ -106,10 +106,12 @@ class TextTaskModel(_Model):
 
 def is_text_task(data: object) -> bool:
     """Whether JSON looks like a task in words or of sequences, and not of grids."""
-    try:
-        first = data["train"][0]["input"]  # type: ignore[index]
-    except (TypeError, LookupError):
+    if not isinstance(data, dict):
         return False
-    return isinstance(first, str) or (
-        isinstance(first, list) and all(isinstance(item, str | int) for item in first)
-    )
+    pairs = [
+        p for part in ("train", "test") if isinstance(data.get(part), list) for p in data[part]
+    ]
+    values = [v for p in pairs if isinstance(p, dict) for v in (p.get("input"), p.get("output"))]
+    if any(isinstance(v, list) and v and isinstance(v[0], list) for v in values):
+        return False
+    return any(isinstance(v, str) or (isinstance(v, list) and v) for v in values)

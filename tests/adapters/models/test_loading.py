@@ -16,11 +16,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from autottt.adapters.models.base import LoraSettings
+from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
+from autottt.adapters.models.fingerprint import _scales
 from autottt.adapters.models.huggingface import HuggingFaceModel, rate_scale
 from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.lora_layers import lora_targets
 from autottt.errors import InputError, StrategyError, UnknownNameError
+from tests.adapters.models.zoo import save
 from tests.conftest import ROOT
 
 
@@ -114,6 +116,24 @@ def test_weights_keep_the_type_that_was_asked_for(tiny_model_folder: Path) -> No
     model = HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(dtype="bfloat16"))
     assert {p.dtype for p in model.module.parameters()} == {torch.bfloat16}
     assert model.verify()
+
+
+@pytest.mark.parametrize("kind", ["4bit", "8bit"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_quantised_base_is_restored_too(kind: str, tmp_path: Path) -> None:
+    """A LoRA trains beside quantised weights, which are then what they were, with their scales."""
+    pytest.importorskip("bitsandbytes", reason="bitsandbytes is an extra")
+    settings = ModelSettings(quantize=kind, device="cpu")  # type: ignore[arg-type]
+    model = HuggingFaceModel(str(save("llama", tmp_path, hidden_size=64)), settings=settings)
+    assert type(model.module.model.layers[0].mlp.up_proj) is not torch.nn.Linear
+    row = TokenSequence(tuple(model.encode("a b a b")), (True,) * len(model.encode("a b a b")))
+    with model.session(LoraSettings(rank=4), seeds=[0]) as session:
+        (record,) = session.train([lambda step: [row, row]], TrainSettings(steps=3, stop_loss=0.0))
+    assert record.steps == 3
+    assert model.verify()
+    scale = dict(_scales(model.module)).popitem()[1]
+    scale.mul_(1.5)
+    assert not model.verify()
 
 
 def test_lora_targets_can_be_named(tiny_model_folder: Path) -> None:

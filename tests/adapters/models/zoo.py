@@ -190,9 +190,10 @@ ZOO: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
 }
 
 
-def save(kind: str, folder: Path) -> Path:
+def save(kind: str, folder: Path, **changes: Any) -> Path:
     """A model of that architecture with its tokenizer in `folder`."""
     settings, name, template, padded = ZOO[kind]
+    settings = {**settings, **changes}
     raw = TOKENIZERS[name]()
     if template is CHATML:
         raw.add_tokens([AddedToken("<think>"), AddedToken("</think>")])
