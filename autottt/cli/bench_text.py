@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autottt.cli.exits import positive, valid_seed, writable
-from autottt.cli.sources import Device, Dtype, Format, Model, model_settings
+from autottt.cli.sources import Device, Dtype, Format, LoraTargets, Model, model_settings
 
 if TYPE_CHECKING:
     from autottt.evaluation.text_benchmark import Result
@@ -32,6 +32,7 @@ def bench_text(
     device: Device = None,
     dtype: Dtype = "auto",
     prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
 ) -> None:
     """Answer every query of some tasks by every strategy; one adaptation serves a task."""
     positive("--demonstrations", demonstrations)
@@ -48,7 +49,9 @@ def bench_text(
     from autottt.solver import Solver
 
     names = known_strategies(strategy) if strategy else list(STRATEGIES)
-    settings = model_settings(device=device, dtype=dtype, prompts=prompts)
+    settings = model_settings(
+        device=device, dtype=dtype, prompts=prompts, lora_targets=lora_targets
+    )
     solver = Solver(model, settings=settings)
     found: list[Result] = []
     with out.open("w", encoding="utf-8") as file:
