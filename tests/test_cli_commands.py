@@ -15,6 +15,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from autottt.adapters.models.loading import ModelSettings
 from autottt.cli import app
 from autottt.cli.demo import DEMO_TASKS
 from autottt.cli.fit import choose_families
@@ -191,6 +192,7 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
         *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5", "--strategy", "ttt"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
         *("--adapters", "kept", "--compile", "--explore", "0.1", "--log", str(tmp_path / "log")),
+        *("--dtype", "float32", "--format", "plain", "--lora-targets", "q_proj, v_proj"),
     )
     assert done.exit_code == 0
     assert solver.seen == {
@@ -206,6 +208,9 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
         "related": (),
         "adapters": Path("kept"),
         "compiled": True,
+        "settings": ModelSettings(
+            dtype="float32", format="plain", lora_targets=("q_proj", "v_proj")
+        ),
     }
 
 

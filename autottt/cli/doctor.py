@@ -20,7 +20,6 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
-    TensorParallel,
     TrustRemoteCode,
     model_settings,
 )
@@ -34,7 +33,6 @@ def doctor(
     device_map: DeviceMap = None,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
-    tensor_parallel: TensorParallel = False,
     trust_remote_code: TrustRemoteCode = False,
     prompts: Format = "auto",
     lora_targets: LoraTargets = None,
@@ -47,7 +45,6 @@ def doctor(
         device_map=device_map,
         dtype=dtype,
         quantize=quantize,
-        tensor_parallel=tensor_parallel,
         trust_remote_code=trust_remote_code,
         prompts=prompts,
         lora_targets=lora_targets,

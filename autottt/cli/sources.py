@@ -22,9 +22,6 @@ DeviceMap = Annotated[
 ]
 Dtype = Annotated[str, typer.Option(help="Of the weights: auto, float32, bfloat16 or float16.")]
 Quantize = Annotated[str | None, typer.Option(help="Load the weights in 4bit or 8bit.")]
-TensorParallel = Annotated[
-    bool, typer.Option("--tensor-parallel", help="Cut the model across the processes of torchrun.")
-]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the code that comes with the model.")
 ]
@@ -41,7 +38,6 @@ def model_settings(
     device_map: str | None = None,
     dtype: str = "auto",
     quantize: str | None = None,
-    tensor_parallel: bool = False,
     trust_remote_code: bool = False,
     prompts: str = "auto",
     lora_targets: str | None = None,
@@ -54,7 +50,6 @@ def model_settings(
         device=device,
         dtype=dtype,
         device_map=device_map,
-        tensor_parallel=tensor_parallel,
         quantize=quantize,  # type: ignore[arg-type]
         trust_remote_code=trust_remote_code,
         format=prompts,

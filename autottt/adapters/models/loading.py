@@ -26,8 +26,8 @@ class ModelSettings:
     """How a model is loaded and asked.
 
     `device` is a torch device, by default a GPU where there is one; `device_map` ("auto",
-    "balanced", ...) spreads a large model over several and needs accelerate; `tensor_parallel` cuts
-    it across the processes of torchrun. `dtype` is that of the weights, as stored for "auto".
+    "balanced", ...) spreads a large model over several and needs accelerate. `dtype` is that of the
+    weights, as stored for "auto".
     `quantize` loads them in 4 or 8 bits with bitsandbytes. `format` is how prompts are written (see
     `tokens.FORMATS`). `lora_targets` are ends of module names, by default every linear layer but
     the output head and routers.
@@ -36,7 +36,6 @@ class ModelSettings:
     device: str | None = None
     dtype: str = "auto"
     device_map: str | None = None
-    tensor_parallel: bool = False
     quantize: Literal["4bit", "8bit"] | None = None
     trust_remote_code: bool = False
     format: str = "auto"
@@ -47,9 +46,8 @@ class ModelSettings:
             raise InputError(f"--dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")
         if self.quantize not in (None, "4bit", "8bit"):
             raise InputError(f"--quantize is 4bit or 8bit, not {self.quantize!r}")
-        placed = [self.device, self.device_map, self.tensor_parallel or None]
-        if sum(place is not None for place in placed) > 1:
-            raise InputError("give one of --device, --device-map and --tensor-parallel")
+        if self.device is not None and self.device_map is not None:
+            raise InputError("give one of --device and --device-map")
         if self.device is not None:
             try:
                 torch.empty(0, device=self.device)
@@ -75,8 +73,6 @@ def load_module(name: str, settings: ModelSettings) -> Any:
     options: dict[str, Any] = {"dtype": settings.dtype}
     if settings.device_map is not None:
         options["device_map"] = settings.device_map
-    elif settings.tensor_parallel:
-        options["tp_plan"] = "auto"
     elif settings.quantize is not None:
         options["device_map"] = {"": device_of(settings)}
     if settings.quantize is not None:
@@ -88,7 +84,7 @@ def load_module(name: str, settings: ModelSettings) -> Any:
             trust_remote_code=settings.trust_remote_code,
             **options,
         )
-    if not {"device_map", "tp_plan"} & options.keys():
+    if "device_map" not in options:
         module.to(device_of(settings))  # type: ignore[arg-type]
     module.train(False)
     return module

@@ -111,6 +111,18 @@ def test_the_format_is_checked(tiny_model_folder: Path) -> None:
             HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(format=name))
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_may_be_spread_by_layers(tiny_model_folder: Path) -> None:
+    """With a device map it answers, trains and is restored like any other."""
+    pytest.importorskip("accelerate", reason="accelerate is an extra")
+    model = HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(device_map="auto"))
+    row = TokenSequence(tuple(model.encode("abab")), (True,) * 4)
+    with model.session(LoraSettings(rank=2), seeds=[0]) as session:
+        session.train([lambda step: [row, row]], TrainSettings(steps=2, stop_loss=0.0))
+    assert model.generate([model.encode("ab")], max_new_tokens=2, stop="")
+    assert model.verify()
+
+
 def test_weights_keep_the_type_that_was_asked_for(tiny_model_folder: Path) -> None:
     """`dtype` is that of the loaded weights."""
     model = HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(dtype="bfloat16"))
