@@ -164,6 +164,9 @@ class _Timed:
     answering: Answering
     seconds: float = 0.0
 
+    def unavailable(self, task: Task) -> str | None:
+        return self.answering.unavailable(task)
+
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         begin = time.perf_counter()
         try:

@@ -18,7 +18,6 @@ import numpy as np
 from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
-from autottt.errors import StrategyError
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
@@ -40,6 +39,9 @@ class Answered:
 
 class Answering(Protocol):
     """A way to answer every query of a task."""
+
+    def unavailable(self, task: Task) -> str | None:
+        """Why it cannot answer this task, or None."""
 
     def answer(
         self, task: Task, context: RunContext, members: Sequence[Member] = ()
@@ -72,6 +74,9 @@ class Vote:
 
     views: Views = ALL_VIEWS
 
+    def unavailable(self, task: Task) -> str | None:
+        return None
+
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         proposals = []
@@ -97,6 +102,9 @@ class Search:
     views: Views = ALL_VIEWS
     least: float = 0.09
     suffix: ClassVar[str] = "+search"  # of the name of a strategy that answers so instead
+
+    def unavailable(self, task: Task) -> str | None:
+        return None
 
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
@@ -168,11 +176,14 @@ class Choose(Search):
 
     suffix: ClassVar[str] = "+options"
 
+    def unavailable(self, task: Task) -> str | None:
+        if all(choices_of(task, query) for query in task.queries):
+            return None
+        return "its answers are not limited to options; it needs answers of the kind choice"
+
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
-        if not all(candidates):
-            raise StrategyError(f"the answers of task {task.id!r} are not limited to some options")
         scores, read = self._scores(task, views, candidates, context, members)
         ranked = tuple(
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)

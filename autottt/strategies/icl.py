@@ -26,7 +26,7 @@ class ICL:
     trains: bool = False
 
     def unavailable(self, task: Task, context: RunContext) -> str | None:
-        return fits(task, context.model)
+        return self.answering.unavailable(task) or fits(task, context.model)
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()

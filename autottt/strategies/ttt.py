@@ -70,7 +70,11 @@ class TTT:
     def unavailable(self, task: Task, context: RunContext) -> str | None:
         if len(task.demonstrations) < 2:
             return "one demonstration leaves nothing to hold out; at least two are needed"
-        return self.start.unavailable(task, context) or fits(task, context.model)
+        return (
+            self.answering.unavailable(task)
+            or self.start.unavailable(task, context)
+            or fits(task, context.model)
+        )
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         try:

@@ -34,7 +34,7 @@ from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
 from autottt.strategies.ttt import TTT
 from autottt.strategies.ttt_kv import KVPrefix
-from autottt.types import Answer, Grid, Task
+from autottt.types import Answer, AnswerFormat, Grid, Task
 
 TRAINING = [s.name for s in registry.SHIPPED if s.trains]
 
@@ -68,8 +68,14 @@ def test_every_strategy_answers_and_leaves_no_trace(model: HuggingFaceModel, nam
     strategy = registry.get(name)
     if isinstance(strategy, TTT):
         strategy = replace(strategy, training=replace(strategy.training, steps=4))
-    assert strategy.unavailable(filling(), context) is None
-    attempt = strategy.run(filling(), context)
+    task = filling()
+    if name == "icl-options":
+        assert "not limited" in str(strategy.unavailable(task, context))
+        pairs = [(f"is {n} even", "no" if n % 2 else "yes") for n in range(4)]
+        limited = AnswerFormat("choice", ("yes", "no"))
+        task = Task.from_examples(pairs, "is 6 even", answer=limited)
+    assert strategy.unavailable(task, context) is None
+    attempt = strategy.run(task, context)
     assert attempt.strategy == name
     assert attempt.candidates[0]
     assert attempt.tokens > 0
