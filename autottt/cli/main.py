@@ -21,6 +21,7 @@ from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, feedback, fit, sweep
 from autottt.cli.pretrain import pretrain
+from autottt.cli.serve import serve
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
 
@@ -63,6 +64,7 @@ COMMANDS = (
     solve,
     demo,
     strategies,
+    serve,
     pretrain,
     collect,
     fit,
