@@ -15,6 +15,7 @@ import typer
 from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
+from autottt.cli.bench_serve import bench_serve
 from autottt.cli.calibrate import calibrate
 from autottt.cli.demo import demo
 from autottt.cli.evaluate import evaluate
@@ -75,6 +76,7 @@ COMMANDS = (
     bench_adapt,
     bench_model,
     bench_pretrain,
+    bench_serve,
 )
 for command in COMMANDS:
     app.command()(guarded(command))

@@ -81,6 +81,7 @@ def serve(
         price=price,
         adapters=None if adapters is None else str(adapters),
         threads=threads or share,
+        content=log_content,
     )
     pool = PoolSettings(worker, replicas=replicas, queue=queue)
     from autottt.server.logs import set_up

@@ -43,6 +43,7 @@ class Job:
         self.number = next(_numbers)
         self.ends_at = time.monotonic() + wish.deadline
         self.queued = 0.0
+        self.warnings: list[str] = []  # of workers that had it before
         self.cancelled = asyncio.Event()
         self._events: asyncio.Queue[JSON | None] = asyncio.Queue()
         self._result: asyncio.Future[Solved] = asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
 from autottt.errors import AutotttError, DeadlineError, OverloadedError, WorkerError
@@ -37,7 +37,6 @@ class Lane:
         self.workers = workers
         self.restarts = 0
         self.running = 0
-        self.up = 0  # workers that are ready
         self.on_handover: Callable[[Job], None] | None = None
         self._limit = limit
         self._waiting: deque[Job] = deque()
@@ -49,11 +48,15 @@ class Lane:
     def waiting(self) -> int:
         return len(self._waiting)
 
+    @property
+    def up(self) -> int:
+        """Workers that are not lost."""
+        return sum(worker.alive for worker in self.workers)
+
     async def start(self) -> None:
         """Start every worker; raises `WorkerError` if one does not come up."""
         for worker in self.workers:
             await worker.start()
-            self.up += 1
             self._tasks.append(asyncio.create_task(self._serve(worker)))
 
     async def stop(self) -> None:
@@ -86,6 +89,8 @@ class Lane:
     async def _serve(self, worker: WorkerProcess) -> None:
         while True:
             job = await self._next()
+            if not worker.alive:
+                await self._revive(worker)
             self.running += 1
             begin = time.monotonic()
             try:
@@ -93,8 +98,6 @@ class Lane:
             finally:
                 self.running -= 1
             self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * (time.monotonic() - begin)
-            if worker.pid is None:
-                await self._revive(worker)
 
     async def _run(self, worker: WorkerProcess, job: Job) -> None:
         job.queued = max(0.0, job.wish.deadline - job.seconds_left())
@@ -103,7 +106,8 @@ class Lane:
             return
         try:
             job.succeed(await worker.run(job, may_train=self.name == TRAINING))
-        except Handover:
+        except Handover as handover:
+            job.warnings = handover.warnings
             assert self.on_handover is not None, "only the reading lane hands over"
             self.on_handover(job)
         except AutotttError as error:
@@ -113,16 +117,15 @@ class Lane:
             raise
 
     async def _revive(self, worker: WorkerProcess) -> None:
-        self.up -= 1
         for pause in chain(RESTART_PAUSES, repeat(RESTART_PAUSES[-1])):
             await asyncio.sleep(pause)
             self.restarts += 1
+            await worker.stop(kill=True)
             try:
                 await worker.start()
             except WorkerError as error:
                 log.error("%s", error)
                 continue
-            self.up += 1
             log.warning("a worker of the %s lane was started again", self.name)
             return
 
@@ -142,7 +145,8 @@ class Pool:
     def __init__(self, settings: PoolSettings) -> None:
         readers = [WorkerProcess(settings.worker) for _ in range(settings.replicas)]
         self.reading = Lane(READING, readers, settings.queue)
-        self.training = Lane(TRAINING, [WorkerProcess(settings.worker)], settings.queue)
+        trainer = WorkerProcess(replace(settings.worker, watch=False))
+        self.training = Lane(TRAINING, [trainer], settings.queue)
         self.reading.on_handover = self._hand_over
         self.lanes = (self.reading, self.training)
 

@@ -43,8 +43,10 @@ class JsonLines(logging.Formatter):
         return {**found, "message": str(error)} if self._content else found
 
 
-def set_up(*, content: bool) -> None:
+def set_up(*, content: bool, level: int = logging.INFO) -> None:
     """Send all logs of the process to stderr as JSON lines."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines(content=content))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    if not content:  # it quotes what failed calls were refused for
+        logging.getLogger("mcp").setLevel(logging.WARNING)

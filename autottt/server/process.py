@@ -23,17 +23,27 @@ END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """What a worker loads, and how many threads its torch may use."""
+    """What a worker loads, and how many threads its torch may use.
+
+    `watch` says whether it looks for drift, which only a worker that sees every task can. `content`
+    lets messages of exceptions, which may quote a task, into the log.
+    """
 
     model: str = "embedded"
     gate: str | None = None
     price: float | None = None
     adapters: str | None = None
     threads: int = 1
+    watch: bool = True
+    content: bool = False
 
 
 class Handover(Exception):
-    """The controller chose to train, and the worker may not."""
+    """The controller chose to train, and the worker may not; `warnings` are its solver's."""
+
+    def __init__(self, warnings: list[str]) -> None:
+        super().__init__("to be trained")
+        self.warnings = warnings
 
 
 class WorkerProcess:
@@ -47,8 +57,9 @@ class WorkerProcess:
         self.warnings: list[str] = []
 
     @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
+    def alive(self) -> bool:
+        """Whether it runs; what it still has to load is `start`'s affair."""
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
         """Start it and wait until its model is loaded; raises `WorkerError`."""
@@ -88,9 +99,11 @@ class WorkerProcess:
         finally:
             canceller.cancel()
         if end["end"] == "answer":
-            return Solved(end["answer"], end["usage"], self.fingerprint, job.queued)
+            answer = end["answer"]
+            answer["warnings"] = list(dict.fromkeys([*job.warnings, *answer["warnings"]]))
+            return Solved(answer, end["usage"], self.fingerprint, job.queued)
         if end["end"] == "handover":
-            raise Handover
+            raise Handover(end["warnings"])
         errors = {"input": InputError, "strategy": StrategyError}
         raise errors.get(end["end"], WorkerError)(end["message"])
 

@@ -17,13 +17,14 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable
-from typing import IO, TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from pydantic_core import to_json as json_bytes
 
 from autottt.errors import AutotttError, CancelledError, InputError, StrategyError
 from autottt.serialise import from_json
+from autottt.server.logs import set_up
 from autottt.types import JSON, Answer, Task
 
 if TYPE_CHECKING:
@@ -34,13 +35,17 @@ Send = Callable[[JSON], None]
 
 
 class _Handover(Exception):
-    """The controller chose a strategy that trains."""
+    """The controller chose a strategy that trains; `features` are the probe's."""
+
+    def __init__(self, features: dict[str, float]) -> None:
+        super().__init__("to be trained")
+        self.features = features
 
 
 class Inbox:
     """What the server sent: jobs in order, and which of them are no longer wanted."""
 
-    def __init__(self, lines: IO[str]) -> None:
+    def __init__(self, lines: Iterable[str]) -> None:
         self._lines = lines
         self._jobs: queue.Queue[JSON | None] = queue.Queue()
         self._cancelled: set[int] = set()
@@ -85,8 +90,9 @@ class Worker:
     def _end(self, job: JSON) -> JSON:
         try:
             return self._solve(job)
-        except _Handover:
-            return {"end": "handover"}
+        except _Handover as handover:
+            self._solver.hear(handover.features)
+            return {"end": "handover", "warnings": self._solver.warnings}
         except CancelledError as error:
             return {"end": "cancelled", "message": str(error)}
         except (InputError, StrategyError) as error:
@@ -98,6 +104,7 @@ class Worker:
 
     def _solve(self, job: JSON) -> JSON:
         number, strategies = job["job"], {s.name: s for s in self._solver.strategies()}
+        features: dict[str, float] = {}
 
         def progress(what: str, done: int, total: int) -> None:
             self._inbox.check(number)
@@ -106,10 +113,12 @@ class Worker:
 
         def on_event(kind: str, payload: JSON) -> None:
             self._inbox.check(number)
+            if kind == "probe":
+                features.update(payload["features"])
             if kind != "decision":
                 return
             if strategies[payload["chosen"]].trains and not job["may_train"]:
-                raise _Handover
+                raise _Handover(features)
             reason = {"chosen": payload["chosen"], "reason": payload["reason"]}
             self._send({"job": number, "event": "decision", **reason})
 
@@ -140,15 +149,18 @@ class Worker:
 
 def _load(settings: JSON) -> Solver:
     import torch
+    from transformers.utils import logging as transformers_logging
 
     from autottt.solver import Solver
 
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(settings["threads"])
     return Solver(
         settings["model"],
         gate=settings["gate"],
         price=settings["price"],
         adapters=settings["adapters"],
+        watch=settings["watch"],
     )
 
 
@@ -157,12 +169,12 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which then closes us
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    logging.basicConfig(level=logging.WARNING, format="{levelname}: {message}", style="{")
 
     def send(message: JSON) -> None:
         out.write(json_bytes(message, inf_nan_mode="null") + b"\n")
 
     settings = json.loads(sys.stdin.readline())
+    set_up(content=settings["content"], level=logging.WARNING)
     try:
         solver = _load(settings)
     except (AutotttError, OSError) as error:
