@@ -14,7 +14,7 @@ from autottt.cli.serve import require
 def bench_serve(
     clients: Annotated[int, typer.Option(help="Clients at once.")] = 32,
     requests: Annotated[int, typer.Option(help="Requests of all clients together.")] = 500,
-    tasks: Annotated[int, typer.Option(help="Different tasks that are asked.")] = 24,
+    tasks: Annotated[int, typer.Option(help="Different tasks that are asked.")] = 16,
     replicas: Annotated[int, typer.Option(help="Processes that answer without training.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of what is asked when.")] = 0,
 ) -> None:

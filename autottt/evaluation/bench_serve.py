@@ -27,8 +27,8 @@ from autottt.solver import Solver
 from autottt.types import JSON, Task
 
 ICL, TTT, CONTROLLED = "autottt-icl", "autottt-ttt", "autottt"
-SHARES = {ICL: 0.8, TTT: 0.1, CONTROLLED: 0.1}
-MAX_CELLS = 200  # of a task, so that many fit into a minute
+SHARES = {ICL: 0.88, TTT: 0.06, CONTROLLED: 0.06}
+MAX_CELLS = 150  # of a task, so that many fit into a minute
 SECONDS = 600.0  # that a request may take
 
 
@@ -67,7 +67,7 @@ class Load:
 
     clients: int = 32
     requests: int = 500
-    tasks: int = 24
+    tasks: int = 16
     alone: int = 60  # requests of the stages with one reading client
     seed: int = 0
 
