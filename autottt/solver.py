@@ -54,9 +54,9 @@ class Solver:
     warnings in the answers. `explore` is the share of tasks whose first decision is drawn at
     random. Without a gate the default policy decides. Trained adapters are kept,
     so that the same demonstrations with another query cost no training: in the folder `adapters`,
-    or in memory as long as the solver lives. `compiled` training steps are faster, and the first
-    one takes about a minute. `watch` says whether it looks for drift by itself; a caller that has
-    it answer a selection of a stream lets another `hear` the whole.
+    in that cache, or in memory as long as the solver lives. `compiled` training steps are faster,
+    and the first one takes about a minute. `watch` says whether it looks for drift by itself; a
+    caller that has it answer a selection of a stream lets another `hear` the whole.
     """
 
     def __init__(
@@ -67,12 +67,14 @@ class Solver:
         price: float | None = None,
         budget: Budget | None = None,
         explore: float = 0.0,
-        adapters: str | Path | None = None,
+        adapters: str | Path | AdapterCache | None = None,
         compiled: bool = False,
         watch: bool = True,
     ) -> None:
         self.watch = watch
-        self.adapters = AdapterCache(adapters)
+        if not isinstance(adapters, AdapterCache):
+            adapters = AdapterCache(adapters)
+        self.adapters = adapters
         if price is not None and budget is not None:
             raise InputError("price is short for Budget(price=...); give one of the two")
         self.budget = budget if budget is not None else Budget(price)

@@ -36,6 +36,7 @@ def serve(
     adapters: Annotated[
         Path | None, typer.Option(help="A directory of trained adapters, to reuse and to add to.")
     ] = None,
+    adapter_mib: Annotated[int, typer.Option(help="MiB of trained adapters to keep.")] = 256,
     replicas: Annotated[
         int, typer.Option(help="Processes that answer without training, each with the model.")
     ] = 1,
@@ -65,6 +66,7 @@ def serve(
     positive("--replicas", replicas)
     positive("--threads", threads)
     positive("--queue", queue)
+    positive("--adapter-mib", adapter_mib)
     positive("--deadline", deadline)
     positive("--max-body", max_body)
     not_negative("--price", price)
@@ -80,6 +82,7 @@ def serve(
         gate=None if gate is None else str(gate),
         price=price,
         adapters=None if adapters is None else str(adapters),
+        adapter_bytes=adapter_mib * 2**20,
         threads=threads or share,
         content=log_content,
     )
@@ -123,10 +126,10 @@ def _run_http(settings: ServerSettings, port: int, *, with_mcp: bool) -> None:
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACEFUL_SECONDS,
     )
-    server = uvicorn.Server(config)
-    server.run()
-    if not server.started:
-        raise WorkerError("the server did not start; see the log above")
+    try:
+        uvicorn.Server(config).run()
+    except SystemExit as error:  # which uvicorn raises with codes of its own
+        raise WorkerError("the server did not start; see the log above") from error
 
 
 def require(extra: str) -> None:

@@ -29,6 +29,7 @@ from autottt.types import JSON, Task
 ICL, TTT, CONTROLLED = "autottt-icl", "autottt-ttt", "autottt"
 SHARES = {ICL: 0.88, TTT: 0.06, CONTROLLED: 0.06}
 MAX_CELLS = 150  # of a task, so that many fit into a minute
+KEPT_MIB = 16  # of adapters; one of the embedded model has less than 5
 SECONDS = 600.0  # that a request may take
 
 
@@ -72,14 +73,14 @@ class Load:
     seed: int = 0
 
 
-def draw_tasks(n: int, seed: int) -> list[Task]:
+def draw_tasks(n: int, seed: int, *, max_cells: int = MAX_CELLS) -> list[Task]:
     """Small generated tasks of different families."""
     names = sorted(name for name, family in FAMILIES.items() if family.kind != "text")
     random.Random(seed).shuffle(names)
     found: list[Task] = []
     for name in names:
         try:
-            found.append(draw_task(name, seed, demonstrations=3, max_cells=MAX_CELLS))
+            found.append(draw_task(name, seed, demonstrations=3, max_cells=max_cells))
         except ValueError:  # the family has no task as small
             continue
         if len(found) == n:
@@ -108,8 +109,12 @@ def _question(solver: Solver, task: Task, model: str, seed: int) -> Question:
 
 
 def run_load(questions: Sequence[Question], load: Load, *, serve: Sequence[str] = ()) -> JSON:
-    """All stages against a server of its own; `serve` are more arguments of it."""
-    args = ["--threads", "1", "--deadline", str(SECONDS), *serve]
+    """All stages against a server of its own; `serve` are more arguments of it.
+
+    It keeps few adapters, so that most trainings are real, and that its memory is full from early.
+    """
+    kept = ["--adapter-mib", str(KEPT_MIB)]
+    args = ["--threads", "1", "--deadline", str(SECONDS), *kept, *serve]
     with LocalServer(args) as server:
         stages = asyncio.run(_stages(server, questions, load))
     return _report(stages, load)

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from autottt.errors import AutotttError, CancelledError, OverloadedError
+from autottt.errors import AutotttError, CancelledError, OverloadedError, WorkerError
 from autottt.server.conversation import Reading
 from autottt.server.guard import LOOPBACK_NAMES, ApiKey, BodyError, is_loopback, read_body
 from autottt.server.jobs import Job, Wish
@@ -223,7 +223,11 @@ def build_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(pool)
+            try:
+                await stack.enter_async_context(pool)
+            except WorkerError as error:
+                log.error("%s", error)  # of an exception the log tells no more than the type
+                raise
             if extension.running is not None:
                 await stack.enter_async_context(extension.running())
             yield

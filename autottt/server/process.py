@@ -33,6 +33,7 @@ class WorkerSettings:
     gate: str | None = None
     price: float | None = None
     adapters: str | None = None
+    adapter_bytes: int = 256 * 2**20  # of trained adapters that are kept
     threads: int = 1
     watch: bool = True
     content: bool = False

@@ -151,6 +151,7 @@ def _load(settings: JSON) -> Solver:
     import torch
     from transformers.utils import logging as transformers_logging
 
+    from autottt.adapters.models.adapter_cache import AdapterCache
     from autottt.solver import Solver
 
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -159,7 +160,7 @@ def _load(settings: JSON) -> Solver:
         settings["model"],
         gate=settings["gate"],
         price=settings["price"],
-        adapters=settings["adapters"],
+        adapters=AdapterCache(settings["adapters"], max_bytes=settings["adapter_bytes"]),
         watch=settings["watch"],
     )
 

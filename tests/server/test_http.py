@@ -15,6 +15,7 @@ import openai
 import psutil
 import pytest
 
+from autottt.errors import WorkerError
 from autottt.evaluation.local_server import LocalServer
 from autottt.types import JSON
 from tests.server.conftest import KEY, LINES, OUTPUT, QUERY
@@ -266,3 +267,9 @@ def test_a_server_for_others_needs_a_key(key: str | None) -> None:
     )
     assert done.returncode == 2
     assert "API key" in done.stderr
+
+
+def test_a_model_that_is_not_there_is_told_in_the_log() -> None:
+    """The server ends with an error that names the model."""
+    with pytest.raises(WorkerError, match="no model folder '/nowhere'"):
+        LocalServer(["--model", "/nowhere"]).__enter__()

@@ -12,6 +12,7 @@ import pytest
 
 from autottt.evaluation.local_server import LocalServer
 from tests.conftest import ROOT
+from tests.server.conftest import KEY
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/agents.md").read_text(), re.DOTALL)
 SHOWS = {  # what an example is about, by what it imports -> what it prints
@@ -28,15 +29,13 @@ def test_every_example_is_known() -> None:
 
 
 @pytest.mark.parametrize(("library", "shown"), SHOWS.items())
-def test_an_example_of_the_agents_document(library: str, shown: str, tmp_path: Path) -> None:
-    """The example runs unchanged, but for the port of the server, and prints the right answer."""
+def test_an_example_of_the_agents_document(
+    library: str, shown: str, server: LocalServer, tmp_path: Path
+) -> None:
+    """The example runs unchanged, but for the server's port and key, and prints the answer."""
     (code,) = [block for block in BLOCKS if f"from {library} import" in block]
-    if library == "openai":
-        with LocalServer() as server:
-            done = _run(code.replace("http://127.0.0.1:8000", server.url), tmp_path)
-    else:
-        done = _run(code, tmp_path)
-    assert shown in done.replace("],[", "], [")
+    code = code.replace("http://127.0.0.1:8000", server.url).replace('"none"', repr(KEY))
+    assert shown in _run(code, tmp_path)
 
 
 def _run(code: str, folder: Path) -> str:
