@@ -233,7 +233,8 @@ def build_app(
             yield
 
     middleware = []
-    names = settings.names or (LOOPBACK_NAMES if is_loopback(settings.host) else ())
+    own = (*LOOPBACK_NAMES, settings.host) if is_loopback(settings.host) else ()
+    names = settings.names or own
     if names:
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(names)))
     if settings.key is not None:
