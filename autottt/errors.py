@@ -9,7 +9,11 @@ AutotttError                  base: the message gives the value and the remedy
 ├── StrategyError             a strategy cannot run on this task, or failed
 │   ├── DivergenceError       the training loss is not finite
 │   └── AbandonedError        what its training showed was not worth going on
-└── RestorationError          the base model is not what it was (it has been reloaded)
+├── RestorationError          the base model is not what it was (it has been reloaded)
+├── CancelledError            whoever asked no longer wants the answer
+├── DeadlineError             the deadline passed before there was an answer
+├── OverloadedError           too many requests wait already
+└── WorkerError               the process that was to answer died or failed
 """
 
 from __future__ import annotations
@@ -65,3 +69,23 @@ class AbandonedError(StrategyError):
 
 class RestorationError(AutotttError):
     """The base model was not what it had been; it has been reloaded from disk."""
+
+
+class CancelledError(AutotttError):
+    """Whoever asked no longer wants the answer."""
+
+
+class DeadlineError(AutotttError):
+    """The deadline passed before there was an answer."""
+
+
+class OverloadedError(AutotttError):
+    """Too many requests wait already; `retry_after` is in whole seconds."""
+
+    def __init__(self, waiting: int, retry_after: int) -> None:
+        super().__init__(f"{waiting} requests wait already; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class WorkerError(AutotttError):
+    """The process that was to answer died or failed."""

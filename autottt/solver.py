@@ -57,8 +57,10 @@ class Solver:
     warnings in the answers. `explore` is the share of tasks whose first decision is drawn at
     random. Without a gate the default policy decides. Trained adapters are kept,
     so that the same demonstrations with another query cost no training: in the folder `adapters`,
-    or in memory as long as the solver lives. `compiled` training steps are faster, and the first
-    one takes about a minute. `settings` say how a model that is named is loaded and asked.
+    in that cache, or in memory as long as the solver lives. `compiled` training steps are faster,
+    and the first one takes about a minute. `watch` says whether it looks for drift by itself; a
+    caller that has it answer a selection of a stream lets another `hear` the whole. `settings` say
+    how a model that is named is loaded and asked.
     """
 
     def __init__(
@@ -69,11 +71,15 @@ class Solver:
         price: float | None = None,
         budget: Budget | None = None,
         explore: float = 0.0,
-        adapters: str | Path | None = None,
+        adapters: str | Path | AdapterCache | None = None,
         compiled: bool = False,
         settings: ModelSettings | None = None,
+        watch: bool = True,
     ) -> None:
-        self.adapters = AdapterCache(adapters)
+        self.watch = watch
+        if not isinstance(adapters, AdapterCache):
+            adapters = AdapterCache(adapters)
+        self.adapters = adapters
         if price is not None and budget is not None:
             raise InputError("price is short for Budget(price=...); give one of the two")
         self.budget = budget if budget is not None else Budget(price)
@@ -121,8 +127,8 @@ class Solver:
         begin = time.perf_counter()
         config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
         done = self._graph.invoke(state, context=context, config=config)
-        if strategy is None:
-            self._hear(done["features"])
+        if strategy is None and self.watch:
+            self.hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)
 
     def solve_many(
@@ -182,9 +188,9 @@ class Solver:
                 del paused[place]
                 seconds[place] += spent / len(group)
                 go_on(place, None)
-        for place in range(len(tasks)) if strategy is None else ():
+        for place in range(len(tasks)) if strategy is None and self.watch else ():
             if place not in failed:
-                self._hear(machine.get_state(_thread(place)).values["features"])
+                self.hear(machine.get_state(_thread(place)).values["features"])
         return [
             failed[place]
             if place in failed
@@ -243,7 +249,7 @@ class Solver:
             self._warn(warning)
         return replace(policy, explore=self.explore)
 
-    def _hear(self, features: Mapping[str, float]) -> None:
+    def hear(self, features: Mapping[str, float]) -> None:
         """Watch for drift; where it is found, later tasks are decided and warned accordingly."""
         if self._drift.drifted:
             return

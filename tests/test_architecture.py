@@ -28,10 +28,14 @@ ALLOWED = {
     "strategies": BASE | {"adapters"},
     "controller": BASE | {"serialise", "adapters", "strategies"},
     "solver": BASE | {"serialise", "adapters", "strategies", "controller"},
-    "evaluation": BASE | {"adapters", "strategies", "controller", "solver", "pretraining"},
+    "server": BASE | {"serialise", "adapters", "strategies", "controller", "solver"},
+    "plugins": BASE | {"serialise", "adapters", "strategies", "controller", "solver", "server"},
+    "evaluation": BASE
+    | {"adapters", "strategies", "controller", "solver", "pretraining", "server"},
     "pretraining": BASE | {"adapters"},
     "cli": BASE
-    | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"},
+    | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"}
+    | {"server"},
     "__main__": {"cli"},
 }
 

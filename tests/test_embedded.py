@@ -117,7 +117,7 @@ def test_what_is_not_certified_and_what_has_drifted_is_said(solver: Solver) -> N
     assert careful.warnings == ()
     task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
     for _ in range(60):
-        careful._hear({"vote_share": 5.0, "prompt_tokens": 1e6})
+        careful.hear({"vote_share": 5.0, "prompt_tokens": 1e6})
     assert careful.policy.least == 1.0
     answer = careful.solve(task)
     assert answer.strategy == "icl-vote"

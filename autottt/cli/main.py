@@ -15,6 +15,7 @@ import typer
 from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
+from autottt.cli.bench_serve import bench_serve
 from autottt.cli.bench_text import bench_text
 from autottt.cli.calibrate import calibrate
 from autottt.cli.demo import demo
@@ -23,6 +24,7 @@ from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, feedback, fit, sweep
 from autottt.cli.pretrain import pretrain
+from autottt.cli.serve import serve
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
 
@@ -66,6 +68,7 @@ COMMANDS = (
     demo,
     doctor,
     strategies,
+    serve,
     pretrain,
     collect,
     fit,
@@ -77,6 +80,7 @@ COMMANDS = (
     bench_model,
     bench_pretrain,
     bench_text,
+    bench_serve,
 )
 for command in COMMANDS:
     app.command()(guarded(command))

@@ -1,0 +1,69 @@
+"""What the plug-ins share: one solver that is loaded on first use and asked by one at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from autottt.controller.state import Listener, no_listener
+from autottt.errors import StrategyError
+from autottt.server.conversation import Reading
+from autottt.strategies.base import Progress, no_progress
+from autottt.types import Answer, Candidate
+
+if TYPE_CHECKING:
+    from autottt.solver import Solver
+
+
+@dataclass
+class LazySolver:
+    """Loads what `load` gives when it is first asked, and answers one task after another."""
+
+    load: Callable[[], Solver]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _solver: Solver | None = None
+
+    @classmethod
+    def of(cls, solver: Solver | None = None, *, model: str = "embedded") -> LazySolver:
+        """Around a solver that is there already, or one with this model."""
+
+        def load() -> Solver:
+            from autottt.solver import Solver
+
+            return Solver(model)
+
+        return cls(load) if solver is None else cls(lambda: solver)
+
+    def solve(
+        self,
+        reading: Reading,
+        *,
+        strategy: str | None = None,
+        seed: int = 0,
+        deadline: float | None = None,
+        progress: Progress = no_progress,
+        on_event: Listener = no_listener,
+    ) -> tuple[Answer, Candidate]:
+        """The answer and its best candidate; raises `StrategyError` where there is none."""
+        with self._lock:
+            if self._solver is None:
+                self._solver = self.load()
+            answer = self._solver.solve(
+                reading.task,
+                strategy=strategy,
+                seed=seed,
+                deadline=deadline,
+                progress=progress,
+                on_event=on_event,
+            )
+        (candidates,) = answer.answers
+        if not candidates:
+            raise StrategyError("the model gave no output that is valid for this task")
+        return answer, candidates[0]
+
+    def count(self, text: str) -> int:
+        """Tokens of a text; the solver has been asked before."""
+        assert self._solver is not None
+        return len(self._solver.model.encode(text))
