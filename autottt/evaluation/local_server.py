@@ -41,8 +41,9 @@ class LocalServer:
         end = time.monotonic() + START_SECONDS
         while not (found := re.search(r"running on (http://[\d.]+:\d+)", self.log())):
             if time.monotonic() > end or self.process.poll() is not None:
-                self._stop()
-                raise WorkerError(f"the server did not start; its log: {self.log()[-2000:]}")
+                said = self.log()[-2000:]
+                self.__exit__(None, None, None)
+                raise WorkerError(f"the server did not start; its log: {said}")
             time.sleep(0.05)
         self.url = found[1]
         return self

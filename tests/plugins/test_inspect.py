@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,13 @@ MESSAGES = [
     for turn in (ChatMessageUser(content=str(x)), ChatMessageAssistant(content=str(y)))
 ]
 PAIRS = [{"input": x, "output": y} for x, y in LINES]
+
+
+@pytest.fixture(autouse=True)
+def _collected() -> Iterator[None]:
+    """What was left open is collected here, and not in the test of another."""
+    yield
+    gc.collect()
 
 
 def _run(folder: Path, task: Task, model: str) -> EvalLog:
