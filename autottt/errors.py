@@ -9,6 +9,9 @@ AutotttError                  base: the message gives the value and the remedy
 ├── StrategyError             a strategy cannot run on this task, or failed
 │   ├── DivergenceError       the training loss is not finite
 │   └── AbandonedError        what its training showed was not worth going on
+├── StorageError              a folder of results cannot be read or written
+│   └── LockedError           another process is at work in it
+├── StoppedError              the work was told to stop; what was finished is kept
 └── RestorationError          the base model is not what it was (it has been reloaded)
 """
 
@@ -65,3 +68,15 @@ class AbandonedError(StrategyError):
 
 class RestorationError(AutotttError):
     """The base model was not what it had been; it has been reloaded from disk."""
+
+
+class StorageError(AutotttError):
+    """A folder of results cannot be read or written: full, read-only, or damaged."""
+
+
+class LockedError(StorageError):
+    """Another process is at work in the folder of results."""
+
+
+class StoppedError(AutotttError):
+    """The work was told to stop; what was finished is kept."""

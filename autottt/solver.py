@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.huggingface import SHIPPED, HuggingFaceModel
 from autottt.controller.budget import Budget
+from autottt.controller.checkpoints import Checkpoints
 from autottt.controller.difficulty import Gate, load_gate
 from autottt.controller.drift import DriftMonitor
 from autottt.controller.graph import STEP_LIMIT, build_graph
@@ -99,20 +100,26 @@ class Solver:
         on_event: Listener = no_listener,
         log: str | Path | None = None,
         related: tuple[Task, ...] = (),
+        checkpoints: Checkpoints | None = None,
     ) -> Answer:
         """Answer every query of a task with at most `attempts` candidates each.
 
         `strategy` forces one instead of letting the controller choose. `deadline` is in seconds
         from now. `on_event(kind, payload)` hears of every "probe", "attempt", "decision" and the
         "answer". `log` is a JSON-lines file for the trace. `related` are tasks whose demonstrations
-        strategies that share may use. Raises `InputError` for a task, name,
+        strategies that share may use. With `checkpoints` a task that was under way goes on after
+        its last node; a deadline then counts anew. Raises `InputError` for a task, name,
         or length that cannot be served, and `StrategyError` where a forced strategy fails.
         """
         context = self._context(strategy, deadline, progress, on_event, log, related)
         state = first_state(task, seed=seed, forced=strategy)
         begin = time.perf_counter()
-        config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
-        done = self._graph.invoke(state, context=context, config=config)
+        if checkpoints is None:
+            config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
+            done = self._graph.invoke(state, context=context, config=config)
+        else:
+            done, before = checkpoints.invoke(state, context)
+            begin -= before
         if strategy is None:
             self._hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)

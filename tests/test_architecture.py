@@ -30,8 +30,11 @@ ALLOWED = {
     "solver": BASE | {"serialise", "adapters", "strategies", "controller"},
     "evaluation": BASE | {"adapters", "strategies", "controller", "solver", "pretraining"},
     "pretraining": BASE | {"adapters"},
+    "record": BASE,
+    "runner": BASE | {"serialise", "adapters", "strategies", "controller", "solver", "record"},
     "cli": BASE
-    | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"},
+    | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"}
+    | {"record", "runner"},
     "__main__": {"cli"},
 }
 

@@ -1,0 +1,87 @@
+"""An answer as the JSON object that `--json` prints and `autottt run` writes.
+
+    task_id      the task's id
+    answers      per query, at most --attempts candidates, best first:
+                 {"output": grid, "probability": the candidate's share of the vote}
+    confidence   the calibrated probability that the best candidates are right
+    correct      per query, whether a listed candidate is the target; null where none is known
+    strategy     what gave the answer
+    decisions    what the controller chose, in order, with the numbers that led to it
+    attempts     what each strategy did and cost, with its error if it failed
+    seconds, tokens, restored, seed, warnings
+
+Numbers that JSON cannot hold (infinite or not a number) are null.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from autottt.types import JSON, Answer, Attempt, Task
+
+ATTEMPT = (
+    "strategy",
+    "seconds",
+    "tokens",
+    "steps",
+    "held_out",
+    "stop_reason",
+    "error",
+    "memory",
+    "reused",
+)
+
+
+def correct(task: Task, answer: Answer) -> list[bool] | None:
+    """Per query, whether one of its candidates is the target; None where targets are unknown."""
+    if task.targets is None:
+        return None
+    return [
+        any(candidate.output == target for candidate in candidates)
+        for target, candidates in zip(task.targets, answer.answers)
+    ]
+
+
+def answer_object(task: Task, answer: Answer) -> JSON:
+    """The answer as plain JSON values, as the module's docstring describes them."""
+    fields = {
+        "task_id": answer.task_id,
+        "answers": [
+            [{"output": c.output, "probability": c.score} for c in candidates]
+            for candidates in answer.answers
+        ],
+        "confidence": answer.confidence,
+        "correct": correct(task, answer),
+        "strategy": answer.strategy,
+        "decisions": [asdict(decision) for decision in answer.decisions],
+        "attempts": [_attempt(attempt) for attempt in answer.attempts],
+        "seconds": answer.seconds,
+        "tokens": answer.tokens,
+        "restored": answer.restored,
+        "seed": answer.seed,
+        "warnings": answer.warnings,
+    }
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def line(value: JSON) -> str:
+    """The object on one line."""
+    return json.dumps(value, allow_nan=False)
+
+
+def _attempt(attempt: Attempt) -> JSON:
+    return {name: getattr(attempt, name) for name in ATTEMPT}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
