@@ -21,6 +21,7 @@ from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, feedback, fit, sweep
 from autottt.cli.pretrain import pretrain
+from autottt.cli.run import run
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
 
@@ -61,6 +62,7 @@ def autottt(
 
 COMMANDS = (
     solve,
+    run,
     demo,
     strategies,
     pretrain,

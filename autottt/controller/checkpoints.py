@@ -7,6 +7,7 @@ run again from its start. What it had already told a listener or added to a log 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -35,10 +36,10 @@ class Checkpoints:
         known = machine.get_state(config)
         before = float(known.values.get("spent", 0.0))
         if known.values and not known.next:  # it ended; what came after that did not
-            return SolveState(**known.values), before
+            return cast(SolveState, known.values), before
         start = None if known.values else state
         done = machine.invoke(start, context=context, config=config, durability="sync")
-        return SolveState(**done), before
+        return cast(SolveState, done), before
 
     def forget(self) -> None:
         """Remove the task's checkpoints."""
