@@ -13,7 +13,10 @@ AutotttError                  base: the message gives the value and the remedy
 ├── CancelledError            whoever asked no longer wants the answer
 ├── DeadlineError             the deadline passed before there was an answer
 ├── OverloadedError           too many requests wait already
-└── WorkerError               the process that was to answer died or failed
+├── WorkerError               the process that was to answer died or failed
+├── StorageError              a folder of results cannot be read or written
+│   └── LockedError           another process is at work in it
+└── StoppedError              the work was told to stop; what was finished is kept
 """
 
 from __future__ import annotations
@@ -89,3 +92,15 @@ class OverloadedError(AutotttError):
 
 class WorkerError(AutotttError):
     """The process that was to answer died or failed."""
+
+
+class StorageError(AutotttError):
+    """A folder of results cannot be read or written: full, read-only, or damaged."""
+
+
+class LockedError(StorageError):
+    """Another process is at work in the folder of results."""
+
+
+class StoppedError(AutotttError):
+    """The work was told to stop; what was finished is kept."""

@@ -18,6 +18,7 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import SHIPPED, ModelSettings
 from autottt.adapters.tasks.answers import checked
 from autottt.controller.budget import Budget
+from autottt.controller.checkpoints import Checkpoints
 from autottt.controller.difficulty import Gate, load_gate
 from autottt.controller.drift import DriftMonitor
 from autottt.controller.graph import STEP_LIMIT, build_graph
@@ -109,14 +110,16 @@ class Solver:
         on_event: Listener = no_listener,
         log: str | Path | None = None,
         related: tuple[Task, ...] = (),
+        checkpoints: Checkpoints | None = None,
     ) -> Answer:
         """Answer every query of a task with at most `attempts` candidates each.
 
         `strategy` forces one instead of letting the controller choose. `deadline` is in seconds
         from now. `on_event(kind, payload)` hears of every "probe", "attempt", "decision" and the
         "answer". `log` is a JSON-lines file for the trace. `related` are tasks whose demonstrations
-        strategies that share may use. Demonstrations that the context has no room for are left
-        out, the longest first, with a warning in the answer. Raises `InputError` for a task, name,
+        strategies that share may use. With `checkpoints` a task that was under way goes on after
+        its last node; a deadline then counts anew. Demonstrations that the context has no room for
+        are left out, the longest first, with a warning. Raises `InputError` for a task, name,
         or length that cannot be served, and `StrategyError` where a forced strategy fails.
         """
         task, said = shortened(checked(task), self.model)
@@ -125,8 +128,12 @@ class Solver:
             context = replace(context, warnings=(*context.warnings, said))
         state = first_state(task, seed=seed, forced=strategy)
         begin = time.perf_counter()
-        config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
-        done = self._graph.invoke(state, context=context, config=config)
+        if checkpoints is None:
+            config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
+            done = self._graph.invoke(state, context=context, config=config)
+        else:
+            done, before = checkpoints.invoke(state, context)
+            begin -= before
         if strategy is None and self.watch:
             self.hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)

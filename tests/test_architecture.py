@@ -33,9 +33,11 @@ ALLOWED = {
     "evaluation": BASE
     | {"adapters", "strategies", "controller", "solver", "pretraining", "server"},
     "pretraining": BASE | {"adapters"},
+    "record": BASE,
+    "runner": BASE | {"serialise", "adapters", "strategies", "controller", "solver", "record"},
     "cli": BASE
     | {"serialise", "adapters", "strategies", "controller", "solver", "evaluation", "pretraining"}
-    | {"server"},
+    | {"record", "runner", "server"},
     "__main__": {"cli"},
 }
 

@@ -24,6 +24,7 @@ from autottt.cli.evaluate import evaluate
 from autottt.cli.exits import guarded
 from autottt.cli.fit import collect, feedback, fit, sweep
 from autottt.cli.pretrain import pretrain
+from autottt.cli.run import run
 from autottt.cli.serve import serve
 from autottt.cli.solve import solve
 from autottt.cli.strategies import strategies
@@ -65,6 +66,7 @@ def autottt(
 
 COMMANDS = (
     solve,
+    run,
     demo,
     doctor,
     strategies,

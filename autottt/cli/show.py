@@ -16,7 +16,7 @@ from rich.text import Text
 
 from autottt.adapters.tasks.terminal import answer_row, demonstrations, query_row
 from autottt.cli.exits import printable
-from autottt.cli.record import correct
+from autottt.record import correct
 from autottt.types import Answer, Attempt, Candidate, Decision, Task, Value
 
 RIGHT, WRONG = "✓", "✗"

@@ -78,7 +78,7 @@ def choose_tasks(
 
 
 def solve_as_json(tasks: Sequence[Task], options: Options) -> None:
-    from autottt.cli.record import answer_object, line
+    from autottt.record import answer_object, line
 
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer

@@ -1,4 +1,4 @@
-"""An answer as the JSON object that `--json` prints.
+"""An answer as the JSON object that `--json` prints and `autottt run` writes.
 
     task_id      the task's id
     answers      per query, at most --attempts candidates, best first:

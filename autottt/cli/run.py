@@ -1,0 +1,102 @@
+"""`autottt run`: answer many tasks, unattended, and lose nothing to whatever ends the process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
+from autottt.errors import InputError
+
+if TYPE_CHECKING:
+    from autottt.runner.source import Source
+
+STDIN = "-"
+SOURCES = "Tasks: what `solve` takes, arc:training, or - for one JSON task a line on stdin."
+
+
+def run(
+    tasks: Annotated[str, typer.Argument(help=SOURCES)],
+    out: Annotated[Path, typer.Option(help="A folder for the queue and results.jsonl.")],
+    strategy: Annotated[
+        str | None, typer.Option(help="Force a strategy; by default the controller chooses.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
+    ] = "embedded",
+    gate: Annotated[
+        Path | None, typer.Option(help="A fitted gate; by default the one of the model.")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(help="What a second costs, in units of accuracy.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option(help="Seconds by which each task is to be answered.")
+    ] = None,
+    total_seconds: Annotated[
+        float | None, typer.Option(help="Seconds of the whole run; what is left stays queued.")
+    ] = None,
+    hard_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="End the process, with code 75, where a task takes longer: it hangs. By default "
+            "ten deadlines, or an hour."
+        ),
+    ] = None,
+    retries: Annotated[
+        int, typer.Option(help="Further attempts at a task that fails or ends the process.")
+    ] = 2,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    explore: Annotated[
+        float, typer.Option(help="Share of tasks whose first decision is drawn at random.")
+    ] = 0.0,
+    log: Annotated[
+        Path | None, typer.Option(help="A file of traces to add to, for `feedback` and `fit`.")
+    ] = None,
+) -> None:
+    """Answer every task once, into OUT/results.jsonl; start again with the same to go on.
+
+    SIGTERM ends it with code 0 at the next training step, and so does the end of --total-seconds.
+    A task that fails has its error in the results. Code 75 says that a task hung: start it again.
+    """
+    for name, value in (("--deadline", deadline), ("--total-seconds", total_seconds)):
+        positive(name, value)
+    positive("--hard-seconds", hard_seconds)
+    not_negative("--price", price)
+    not_negative("--retries", retries)
+    share("--explore", explore)
+    valid_seed(seed)
+    if log is not None:
+        writable(log)
+    from autottt.cli.solving import Options, known_strategy, load_solver
+    from autottt.runner.stop import Stop, stopping_on_sigterm
+
+    if strategy is not None:
+        known_strategy(strategy)
+    source = _source(tasks)
+    stop = Stop(total_seconds)
+    with stopping_on_sigterm(stop):
+        from autottt.cli.run_view import Screen
+        from autottt.controller.budget import Budget
+        from autottt.runner import loop
+
+        options = Options(model=model, gate=gate, budget=Budget(price), explore=explore)
+        solver = load_solver(options)
+        settings = loop.Settings(strategy, deadline, seed, log, retries, hard_seconds)
+        with Screen() as screen:
+            tally = loop.run(out, solver, source, settings, stop=stop, hear=screen.show)
+        screen.summary(tally, out)
+
+
+def _source(tasks: str) -> Source:
+    from autottt.adapters.tasks.files import load_tasks
+    from autottt.runner.source import Known, Stream
+
+    if tasks != STDIN:
+        return Known(load_tasks(tasks))
+    if sys.stdin.isatty():
+        raise InputError("there is nothing on stdin; pipe one JSON task a line into it")
+    return Stream(sys.stdin.fileno())

@@ -1,0 +1,46 @@
+"""One task's checkpoints: the machine run so that a process that died can go on where it was.
+
+A checkpoint is written after every node and before the next begins. A node that was under way is
+run again from its start. What it had already told a listener or added to a log is told again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from autottt.controller.graph import STEP_LIMIT, build_graph
+from autottt.controller.state import SolveContext, SolveState
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where one task's checkpoints are kept: a LangGraph saver, and the task's name in it."""
+
+    saver: BaseCheckpointSaver[str]
+    thread: str
+
+    def invoke(self, state: SolveState, context: SolveContext) -> tuple[SolveState, float]:
+        """Run to the end from the last checkpoint, or from `state` where there is none.
+
+        Returns the final state and the seconds that were spent before the checkpoint.
+        """
+        machine = build_graph(self.saver)
+        config: RunnableConfig = {
+            "recursion_limit": STEP_LIMIT,
+            "configurable": {"thread_id": self.thread},
+        }
+        known = machine.get_state(config)
+        before = float(known.values.get("spent", 0.0))
+        if known.values and not known.next:  # it ended; what came after that did not
+            return cast(SolveState, known.values), before
+        start = None if known.values else state
+        done = machine.invoke(start, context=context, config=config, durability="sync")
+        return cast(SolveState, done), before
+
+    def forget(self) -> None:
+        """Remove the task's checkpoints."""
+        self.saver.delete_thread(self.thread)

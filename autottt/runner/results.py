@@ -1,0 +1,89 @@
+"""`results.jsonl`: one JSON object a line for every task that has a result, in the order they came.
+
+    version      1, the version of this schema
+    task_id      the task's id; for a line of a stream that is no task, "stdin-" and its hash
+    policy       "strategy:NAME" where one was forced, else the gate, the price and the rest
+    model        the model's fingerprint
+    seed         of everything random
+    attempt      which attempt gave this, from 1; 0 where none was begun
+    answer       the object of `autottt.record`, or null
+    error        null, or {"kind": the name of an error class or "Crash", "message": text}
+    finished     when, as UTC in ISO 8601
+
+One of `answer` and `error` is null. (task_id, policy, model, seed) occurs once. The database is the
+truth: a line is there before it is here, and `mend` makes the file what the database says, so a
+line that a dying process tore, or never wrote, is there after the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autottt.record import answer_object, line
+from autottt.runner.queue import Run
+from autottt.types import JSON, Answer, Task
+
+logger = logging.getLogger(__name__)
+VERSION = 1
+
+
+def answer_line(task: Task, run: Run, attempt: int, answer: Answer) -> str:
+    """The line of a task that was answered."""
+    return _line(task.id, run, attempt, answer=answer_object(task, answer))
+
+
+def error_line(task_id: str, run: Run, attempt: int, kind: str, message: str) -> str:
+    """The line of a task that was given up."""
+    return _line(task_id, run, attempt, error={"kind": kind, "message": message})
+
+
+def append(path: Path, text: str) -> None:
+    """Add a line that the database has, and wait until it is on disk."""
+    with path.open("ab") as file:
+        file.write(text.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def mend(path: Path, lines: Iterable[str]) -> None:
+    """Make the file what the database says: keep what agrees, drop the rest, add what lacks."""
+    path.touch()
+    with path.open("rb+") as file:
+        end = 0
+        agrees = True
+        for text in lines:
+            wanted = text.encode() + b"\n"
+            if agrees and file.readline() != wanted:
+                agrees = False
+                file.seek(end)
+                logger.warning("%s is mended from byte %d on", path, end)
+                file.truncate()
+            if not agrees:
+                file.write(wanted)
+            end += len(wanted)
+        if agrees and path.stat().st_size > end:
+            logger.warning("%s had more than the database; cut at byte %d", path, end)
+        file.truncate(end)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _line(
+    task_id: str, run: Run, attempt: int, *, answer: JSON | None = None, error: JSON | None = None
+) -> str:
+    return line(
+        {
+            "version": VERSION,
+            "task_id": task_id,
+            **asdict(run),
+            "attempt": attempt,
+            "answer": answer,
+            "error": error,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+    )
