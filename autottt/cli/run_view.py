@@ -49,7 +49,7 @@ class Screen:
 
     def summary(self, tally: Tally, out: Path) -> None:
         """Print the table of the run, and why tasks are left where some are."""
-        table = Table(title=f"results in {out / RESULTS}", title_justify="left")
+        table = Table(title=f"results in {out / RESULTS}", title_justify="left", show_header=False)
         table.add_column("")
         table.add_column("", justify="right")
         for name, value in summary_rows(tally):

@@ -1,0 +1,205 @@
+"""The loop with a fake model: what is answered, tried again, given up, and left for later."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autottt.adapters.models.base import Completion, TrainRecord
+from autottt.adapters.models.fake import FakeModel
+from autottt.errors import StorageError, TaskError
+from autottt.runner.loop import Settings, run
+from autottt.runner.source import Known, Stream
+from autottt.runner.stop import Stop
+from autottt.runner.tally import Tally
+from autottt.solver import Solver
+from autottt.types import Grid, Task
+
+
+def mirror(grid: Grid) -> Grid:
+    """The rule of the tasks."""
+    return tuple(row[::-1] for row in grid)
+
+
+def wrong(grid: Grid) -> Grid:
+    """A model that has not understood, whatever the view."""
+    return tuple(tuple(9 for _ in row) for row in grid)
+
+
+def make(name: str, last: int = 1) -> Task:
+    """A task whose rule is the mirror."""
+    shown = [([[1, 2, 0]], [[0, 2, 1]]), ([[4, 0, 5]], [[5, 0, 4]]), ([[6, 7, 8]], [[8, 7, 6]])]
+    return Task.from_examples(shown, [[9, 0, last]], id=name, target=[[last, 0, 9]])
+
+
+TASKS = [make(f"t{k}", k) for k in range(4)]
+
+
+class Poisoned(FakeModel):
+    """Raises `poison` wherever a query ends in 3."""
+
+    poison: BaseException = RuntimeError("poison")
+
+    def generate(self, prompts: Sequence[Sequence[int]], **given: Any) -> list[Completion]:
+        if any(bytes(ids).decode().rstrip("\n>").endswith("3") for ids in prompts):
+            raise self.poison
+        return super().generate(prompts, **given)
+
+
+def work(
+    folder: Path, model: FakeModel | None = None, tasks: Sequence[Task] = TASKS, **given: Any
+) -> Tally:
+    """One start of the loop."""
+    stop = given.pop("stop", None) or Stop()
+    solver = Solver(model or FakeModel(mirror, mirror))
+    return run(folder, solver, Known(tasks), Settings("icl", **given), stop=stop)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The results, each valid JSON."""
+    return [json.loads(text) for text in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_every_task_is_answered_once(tmp_path: Path) -> None:
+    """A second start does nothing, and both come to the same sums."""
+    first, second = work(tmp_path), work(tmp_path)
+    assert (first.answered, first.right, first.waiting) == (4, 4, 0)
+    assert first == second
+    found = lines(tmp_path)
+    assert [o["task_id"] for o in found] == ["t0", "t1", "t2", "t3"]
+    assert {(o["version"], o["policy"], o["attempt"], o["error"]) for o in found} == {
+        (1, "strategy:icl", 1, None)
+    }
+    assert all(o["answer"]["restored"] for o in found)
+
+
+def test_another_seed_is_answered_again(tmp_path: Path) -> None:
+    """Results of two seeds are kept side by side, and summed apart."""
+    work(tmp_path)
+    assert work(tmp_path, seed=1).answered == 4
+    assert [o["seed"] for o in lines(tmp_path)] == [0] * 4 + [1] * 4
+
+
+def test_a_poison_task_is_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
+    """It is tried again after the others, as often as allowed, and its error recorded."""
+    tally = work(tmp_path, Poisoned(mirror, mirror), retries=1)
+    assert (tally.answered, tally.failed, tally.waiting) == (3, 1, 0)
+    last = lines(tmp_path)[-1]
+    assert (last["task_id"], last["attempt"], last["answer"]) == ("t3", 2, None)
+    assert last["error"] == {"kind": "RuntimeError", "message": "poison"}
+
+
+def test_a_task_that_ends_the_process_is_given_up(tmp_path: Path) -> None:
+    """What nothing catches is counted; after the retries a later start records the failure."""
+    model = Poisoned(mirror, mirror)
+    model.poison = SystemExit("killed")
+    for _ in range(3):
+        with pytest.raises(SystemExit):
+            work(tmp_path, model)
+    assert len(lines(tmp_path)) == 3
+    tally = work(tmp_path, model)
+    assert (tally.answered, tally.failed) == (3, 1)
+    assert lines(tmp_path)[-1]["error"]["kind"] == "Crash"
+
+
+def test_a_task_over_the_context_is_given_up_at_once(tmp_path: Path) -> None:
+    """Input that cannot be served is not tried again."""
+    tally = work(tmp_path, FakeModel(mirror, mirror, context=10))
+    assert tally.failed == 4
+    assert {(o["error"]["kind"], o["attempt"]) for o in lines(tmp_path)} == {
+        ("ContextLengthError", 1)
+    }
+
+
+def test_a_stop_leaves_the_rest_for_the_next_start(tmp_path: Path) -> None:
+    """Nothing is begun after it, no attempt is held against a task, and the next start goes on."""
+    stop = Stop()
+    solver = Solver(FakeModel(mirror, mirror))
+
+    def hear(tally: Tally) -> None:
+        if tally.done == 2:
+            stop.ask("SIGTERM")
+
+    tally = run(tmp_path, solver, Known(TASKS), Settings("icl"), stop=stop, hear=hear)
+    assert (tally.answered, tally.waiting, tally.stopped) == (2, 2, "SIGTERM")
+    assert work(tmp_path, stop=Stop(0.0)).waiting == 2
+    assert work(tmp_path).answered == 4
+    assert {o["attempt"] for o in lines(tmp_path)} == {1}
+
+
+def test_a_stop_in_a_training_keeps_the_probe(tmp_path: Path) -> None:
+    """The task goes on after its last node, with the answer of a run that was never stopped."""
+    stop, probes = Stop(), []
+
+    class Counting(FakeModel):
+        def train(self, *given: Any, **named: Any) -> list[TrainRecord]:
+            stop.ask("SIGTERM")
+            return super().train(*given, **named)
+
+        def generate(self, prompts: Sequence[Sequence[int]], **given: Any) -> list[Completion]:
+            probes.append(self.trained)
+            return super().generate(prompts, **given)
+
+    model = Counting(wrong, mirror)
+    solver = Solver(model)
+    tally = run(tmp_path, solver, Known(TASKS[:1]), Settings(), stop=stop)
+    assert (tally.waiting, tally.stopped) == (1, "SIGTERM")
+    assert model.verify()
+    before = probes.count(0)
+    assert before
+    model = Counting(wrong, mirror)
+    done = run(tmp_path, Solver(model), Known(TASKS[:1]), Settings(), stop=Stop())
+    assert (done.answered, done.right) == (1, 1)
+    assert probes.count(0) == before  # the probe was not run again
+    straight = run(
+        tmp_path / "b", Solver(FakeModel(wrong, mirror)), Known(TASKS[:1]), Settings(), stop=Stop()
+    )
+    assert straight.strategies == done.strategies
+    a, b = lines(tmp_path)[0]["answer"], lines(tmp_path / "b")[0]["answer"]
+    assert a["answers"] == b["answers"]
+
+
+def test_a_failing_disk_ends_the_loop_and_blames_no_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is typed; once there is room, the result that only the database had is written."""
+
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("autottt.runner.results.append", full)
+        with pytest.raises(StorageError, match="No space left"):
+            work(tmp_path)
+    assert lines(tmp_path) == []
+    assert work(tmp_path).answered == 4
+    assert {o["attempt"] for o in lines(tmp_path)} == {1}
+
+
+def test_a_stream_of_tasks_and_nonsense(tmp_path: Path) -> None:
+    """Bad lines, and an id with a second meaning, become failures; the rest is answered."""
+    out, into = os.pipe()
+    pair = {"input": [[1, 2]], "output": [[2, 1]]}
+    texts = [
+        "{",
+        *(json.dumps({"id": "a", "train": [pair], "test": [{"input": [[c]]}]}) for c in (1, 1, 2)),
+    ]
+    os.write(into, "\n".join(texts).encode())
+    os.close(into)
+    solver = Solver(FakeModel(mirror, mirror))
+    tally = run(tmp_path, solver, Stream(out), Settings("icl"), stop=Stop())
+    os.close(out)
+    assert (tally.answered, tally.failed) == (1, 2)
+    assert [o["error"]["kind"] for o in lines(tmp_path) if o["error"]] == ["TaskError"] * 2
+
+
+def test_a_list_with_another_meaning_of_an_id_is_refused(tmp_path: Path) -> None:
+    """A folder belongs to one set of tasks by id."""
+    work(tmp_path)
+    with pytest.raises(TaskError, match="'t1' is that of another"):
+        work(tmp_path, tasks=[make("t1", 7)])
