@@ -1,6 +1,6 @@
 """kill -9 of the loop at random moments, until every task has a result, and what is then there.
 
-    python tests/faults/kill_campaign.py --kills 20 --tasks 20 --seed 0
+    python tests/faults/kill_campaign.py --kills 20 --tasks 40 --seed 0
 
 The model is the embedded one, and is really trained. This process loads the libraries once and
 forks the loop, so that the kills fall into its work and not into its start. Prints one JSON object.
@@ -67,7 +67,7 @@ def campaign(folder: Path, kills: int, count: int, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     hit, grown, results = 0, [0], folder / "out" / "results.jsonl"
     for _ in range(kills):
-        hit += killed(folder / "out", solver, tasks, float(rng.uniform(0.1, 2.0)))
+        hit += killed(folder / "out", solver, tasks, float(rng.uniform(0.1, 1.2)))
         grown.append(results.read_bytes().count(b"\n") if results.exists() else 0)
     work(folder / "out", solver, tasks)
     found = [json.loads(line) for line in results.read_text().splitlines()]
@@ -88,7 +88,7 @@ def campaign(folder: Path, kills: int, count: int, seed: int) -> dict[str, Any]:
 def main() -> None:
     """Run the campaign in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
-    for name, value in (("kills", 20), ("tasks", 20), ("seed", 0)):
+    for name, value in (("kills", 20), ("tasks", 40), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=value)
     given = parser.parse_args()
     torch.set_num_threads(1)  # a thread pool does not survive a fork
