@@ -8,6 +8,7 @@ given up at once. Where the disk fails, the loop ends and no attempt is held aga
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import sqlite3
@@ -47,6 +48,15 @@ TASK_FAILURES = (
     TypeError,
     ValueError,
 )
+DISK = {  # failures of the operating system that no task is to blame for
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENOSPC,
+    errno.EPERM,
+    errno.EROFS,
+}
 Hear = Callable[[Tally], None]
 
 
@@ -129,16 +139,18 @@ class Loop:
         results.mend(self._path, self._queue.lines())
         self._forget_finished()
         self._tally = Tally.of(self._queue.own_lines())
+        self._take(source)
         with contextlib.suppress(StoppedError):
             while self._stop.reason is None:
-                self._take(source)
                 entry = self._queue.next()
                 if entry is not None:
                     self._attempt(entry)
                 elif source.ended:
                     break
-        self._tally.stopped = self._stop.reason
+                self._take(source)
         self._tell()
+        if self._tally.waiting or not source.ended:
+            self._tally.stopped = self._stop.reason
         return self._tally
 
     def _take(self, source: Source) -> None:
@@ -181,16 +193,24 @@ class Loop:
         number = self._queue.begin(entry.key)
         try:
             line = self._solved(entry, number)
-        except (StoppedError, KeyboardInterrupt, OSError, sqlite3.Error):
-            with contextlib.suppress(sqlite3.Error):  # the disk may be what failed
-                self._queue.give_back(entry.key)
+        except (StoppedError, KeyboardInterrupt, sqlite3.Error):
+            self._give_back(entry)
             raise
+        except OSError as error:
+            if error.errno in DISK:
+                self._give_back(entry)
+                raise
+            self._failed(entry, number, error)
         except InputError as error:
             self._give_up(entry.task.id, entry.key, number, error)
         except TASK_FAILURES as error:
             self._failed(entry, number, error)
         else:
             self._finish(entry.key, line)
+
+    def _give_back(self, entry: Entry) -> None:
+        with contextlib.suppress(sqlite3.Error):  # the disk may be what failed
+            self._queue.give_back(entry.key)
 
     def _solved(self, entry: Entry, number: int) -> str:
         settings = self._settings

@@ -85,13 +85,16 @@ def test_another_seed_is_answered_again(tmp_path: Path) -> None:
     assert [o["seed"] for o in lines(tmp_path)] == [0] * 4 + [1] * 4
 
 
-def test_a_poison_task_is_given_up_and_the_rest_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("poison", [RuntimeError("poison"), ConnectionError("poison")])
+def test_a_poison_task_is_given_up_and_the_rest_goes_on(tmp_path: Path, poison: Exception) -> None:
     """It is tried again after the others, as often as allowed, and its error recorded."""
-    tally = work(tmp_path, Poisoned(mirror, mirror), retries=1)
+    model = Poisoned(mirror, mirror)
+    model.poison = poison
+    tally = work(tmp_path, model, retries=1)
     assert (tally.answered, tally.failed, tally.waiting) == (3, 1, 0)
     last = lines(tmp_path)[-1]
     assert (last["task_id"], last["attempt"], last["answer"]) == ("t3", 2, None)
-    assert last["error"] == {"kind": "RuntimeError", "message": "poison"}
+    assert last["error"] == {"kind": type(poison).__name__, "message": "poison"}
 
 
 def test_a_task_that_ends_the_process_is_given_up(tmp_path: Path) -> None:
@@ -130,6 +133,9 @@ def test_a_stop_leaves_the_rest_for_the_next_start(tmp_path: Path) -> None:
     assert work(tmp_path, stop=Stop(0.0)).waiting == 2
     assert work(tmp_path).answered == 4
     assert {o["attempt"] for o in lines(tmp_path)} == {1}
+    late = work(tmp_path / "late", stop=Stop(0.0))
+    assert (late.waiting, late.stopped is None) == (4, False)
+    assert work(tmp_path, stop=Stop(0.0)).stopped is None  # nothing was left to do
 
 
 def test_a_stop_in_a_training_keeps_the_probe(tmp_path: Path) -> None:
