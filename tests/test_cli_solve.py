@@ -111,7 +111,8 @@ def test_the_strategies_are_listed() -> None:
     """The list has the shipped strategies and says which of them train."""
     done = run("strategies")
     assert done.returncode == 0
-    rows = {line.split()[0]: line.split()[1] for line in done.stdout.splitlines() if line.strip()}
+    lines = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    rows = {line.split()[0]: line.split()[1] for line in lines}
     assert rows["icl"] == rows["icl-vote"] == "no"
     assert rows["ttt"] == "yes"
 
