@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from autottt.controller.checkpoints import Checkpoints
 from autottt.errors import AutotttError, InputError, StoppedError, TaskError
-from autottt.runner import results
+from autottt.runner import results, savers
 from autottt.runner.folder import CHECKPOINTS, QUEUE, RESULTS, locked, storage
 from autottt.runner.queue import Entry, Queue, Run
 from autottt.runner.source import BadLine, Known, Source, line_id
@@ -106,12 +106,11 @@ def run(
 
 
 @contextlib.contextmanager
-def _opened(folder: Path, run: Run) -> Iterator[tuple[Queue, SqliteSaver]]:
+def _opened(folder: Path, run: Run) -> Iterator[tuple[Queue, BaseCheckpointSaver[str]]]:
     with (
         contextlib.closing(Queue(folder / QUEUE, run)) as queue,
-        SqliteSaver.from_conn_string(str(folder / CHECKPOINTS)) as saver,
+        savers.opened(folder / CHECKPOINTS) as saver,
     ):
-        saver.setup()
         yield queue, saver
 
 
@@ -123,7 +122,7 @@ class Loop:
         path: Path,
         solver: Solver,
         queue: Queue,
-        saver: SqliteSaver,
+        saver: BaseCheckpointSaver[str],
         settings: Settings,
         stop: Stop,
         hear: Hear,
@@ -253,7 +252,6 @@ class Loop:
 
     def _forget_finished(self) -> None:
         """Remove the checkpoints of tasks whose process died between result and removal."""
-        threads = self._saver.conn.execute("SELECT DISTINCT thread_id FROM checkpoints").fetchall()
-        for (thread,) in threads:
+        for thread in savers.threads(self._saver):
             if self._queue.has_result(thread):
                 self._saver.delete_thread(thread)
