@@ -36,7 +36,7 @@ from autottt.strategies import registry
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
 from autottt.strategies.shortening import shortened
 from autottt.strategies.ttt import TTT
-from autottt.types import Answer, Task
+from autottt.types import Answer, Decision, Task
 
 if TYPE_CHECKING:
     from autottt.adapters.models.base import LanguageModel
@@ -122,11 +122,8 @@ class Solver:
         are left out, the longest first, with a warning. Raises `InputError` for a task, name,
         or length that cannot be served, and `StrategyError` where a forced strategy fails.
         """
-        task, said = shortened(checked(task), self.model)
         context = self._context(strategy, deadline, progress, on_event, log, related)
-        if said is not None:
-            context = replace(context, warnings=(*context.warnings, said))
-        state = first_state(task, seed=seed, forced=strategy)
+        state, context = self._enter(task, seed, strategy, context)
         begin = time.perf_counter()
         if checkpoints is None:
             config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
@@ -137,6 +134,33 @@ class Solver:
         if strategy is None and self.watch:
             self.hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)
+
+    def offer(
+        self,
+        task: Task,
+        checkpoints: Checkpoints,
+        *,
+        deadline: float | None = None,
+        seed: int = 0,
+        progress: Progress = no_progress,
+        on_event: Listener = no_listener,
+    ) -> Decision | None:
+        """Probe a task; the training that the controller would run next, with its gain and cost.
+
+        None says that it would answer with what is in hand. `solve` with the same checkpoints goes
+        on from there; given a deadline by which that training would not end, it answers with what
+        is in hand. Errors as `solve`.
+        """
+        context = self._context(None, deadline, progress, on_event, None, ())
+        return checkpoints.offer(*self._enter(task, seed, None, context))
+
+    def _enter(
+        self, task: Task, seed: int, strategy: str | None, context: SolveContext
+    ) -> tuple[SolveState, SolveContext]:
+        task, said = shortened(checked(task), self.model)
+        if said is not None:
+            context = replace(context, warnings=(*context.warnings, said))
+        return first_state(task, seed=seed, forced=strategy), context
 
     def solve_many(
         self,

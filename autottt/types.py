@@ -136,7 +136,7 @@ class Task:
 
     `targets` holds the right outputs of the queries where they are known; it serves evaluation
     and the outcome log alone and never reaches a prompt. `instruction` says in words what to do;
-    `answer` how answers are read.
+    `answer` how answers are read. In a run tasks of a higher `priority` come first.
     """
 
     id: str
@@ -146,6 +146,7 @@ class Task:
     domain: str = "grid"  # or "sequence" or "text"
     instruction: str = ""
     answer: AnswerFormat = AnswerFormat()
+    priority: int = 0
 
     def __post_init__(self) -> None:
         if not self.demonstrations:

@@ -3,6 +3,10 @@
 A task that raises is tried again, after the others, and given up after `retries` more attempts; one
 that takes the process down is given up when its count says so. What cannot be used as input is
 given up at once. Where the disk fails, the loop ends and no attempt is held against the task.
+
+Where the seconds of the whole run are limited, every task is probed first, and the trainings come
+after, those first that are expected to gain most a second. What has not been trained when the
+seconds are spent, or would take more than are left, is answered with what the probe has in hand.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import contextlib
 import errno
 import hashlib
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 WAIT = 0.2  # seconds between looks at a stream that has nothing to read
+NO_TIME = 1e-9  # seconds, over before anything is decided
 # what a model, a strategy or a plug-in may raise on one task while the others are fine; a failure
 # of the disk is not among them
 TASK_FAILURES = (
@@ -132,31 +138,48 @@ class Loop:
         limit = settings.hard_seconds
         self._limit = hard_limit(settings.deadline) if limit is None else limit
         self._tally = Tally()
+        self._shares = stop.limited and settings.strategy is None
 
     def work(self, source: Source) -> Tally:
         """Mend what the last process left, then work until done or told to stop."""
         results.mend(self._path, self._queue.lines())
         self._forget_finished()
         self._tally = Tally.of(self._queue.own_lines())
-        self._take(source)
+        self._take(source, 0.0 if self._queue.waiting() else WAIT)
         with contextlib.suppress(StoppedError):
             while self._stop.reason is None:
-                entry = self._queue.next()
+                entry = self._next()
                 if entry is not None:
                     self._attempt(entry)
                 elif source.ended:
                     break
-                self._take(source)
+                self._take(source, WAIT if entry is None else 0.0)
+        reason = self._stop.reason
+        if self._shares and not self._stop.asked:
+            with contextlib.suppress(StoppedError):
+                self._close()
+            reason = self._stop.reason or reason
         self._tell()
         if self._tally.waiting or not source.ended:
-            self._tally.stopped = self._stop.reason
+            self._tally.stopped = reason
         return self._tally
 
-    def _take(self, source: Source) -> None:
-        """Queue what the source has; wait for it only where there is nothing else to do."""
+    def _next(self) -> Entry | None:
+        if not self._shares:
+            return self._queue.next()
+        return self._queue.next_probe() or self._queue.next_training(self._stop.seconds_left)
+
+    def _close(self) -> None:
+        """Answer what was probed with what is in hand; that takes milliseconds a task."""
+        self._stop.lift()
+        while (entry := self._queue.next_training(math.inf)) is not None:
+            self._attempt(entry, deadline=NO_TIME)
+
+    def _take(self, source: Source, wait: float = 0.0) -> None:
+        """Queue what the source has; wait that many seconds for it."""
         if source.ended:
             return
-        new = source.read(0.0 if self._queue.waiting() else WAIT)
+        new = source.read(wait)
         tasks = [item for item in new if isinstance(item, Task)]
         try:
             self._queue.add(tasks)
@@ -177,7 +200,7 @@ class Loop:
             name = line_id(repr(task).encode())
             self._give_up(name, self._queue.run.key(name), 0, error)
 
-    def _attempt(self, entry: Entry) -> None:
+    def _attempt(self, entry: Entry, deadline: float | None = None) -> None:
         if entry.attempts > self._settings.retries:
             line = results.error_line(
                 entry.task.id,
@@ -191,7 +214,9 @@ class Loop:
             return
         number = self._queue.begin(entry.key)
         try:
-            line = self._solved(entry, number)
+            if self._shares and not entry.probed and self._probed(entry):
+                return
+            line = self._solved(entry, number, deadline)
         except (StoppedError, KeyboardInterrupt, sqlite3.Error):
             self._give_back(entry)
             raise
@@ -211,13 +236,37 @@ class Loop:
         with contextlib.suppress(sqlite3.Error):  # the disk may be what failed
             self._queue.give_back(entry.key)
 
-    def _solved(self, entry: Entry, number: int) -> str:
+    def _probed(self, entry: Entry) -> bool:
+        """Probe the task; where training would come next, note its offer and leave it for later."""
+        with watched(f"task {entry.task.id}", self._limit):
+            offer = self._solver.offer(
+                entry.task,
+                Checkpoints(self._saver, entry.key),
+                deadline=self._settings.deadline,
+                seed=self._settings.seed,
+                progress=self._stop.progress,
+                on_event=self._stop.event,
+            )
+        if offer is None:
+            return False
+        doubt = 1.0 - offer.probability_right  # without a gate it is all that is known
+        gain, seconds = offer.gains.get(offer.chosen, doubt), offer.costs.get(offer.chosen, 0.0)
+        self._queue.offered(entry.key, gain, seconds)
+        self._give_back(entry)
+        return True
+
+    def _deadline(self) -> float | None:
+        limits = [self._settings.deadline, self._stop.seconds_left if self._shares else None]
+        known = [limit for limit in limits if limit is not None and limit < math.inf]
+        return max(NO_TIME, min(known)) if known else None
+
+    def _solved(self, entry: Entry, number: int, deadline: float | None) -> str:
         settings = self._settings
         with watched(f"task {entry.task.id}", self._limit):
             answer = self._solver.solve(
                 entry.task,
                 strategy=settings.strategy,
-                deadline=settings.deadline,
+                deadline=self._deadline() if deadline is None else deadline,
                 seed=settings.seed,
                 progress=self._stop.progress,
                 on_event=self._stop.event,

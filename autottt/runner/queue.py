@@ -26,10 +26,13 @@ CREATE TABLE IF NOT EXISTS tasks (
     key TEXT NOT NULL UNIQUE,
     run TEXT NOT NULL,      -- policy, model and seed, as Run.name
     task TEXT NOT NULL,     -- JSON
+    priority INTEGER NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
+    gain REAL,              -- of the training that comes next, where the task was probed
+    seconds REAL,           -- of that training
     done INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX IF NOT EXISTS waiting ON tasks (run, attempts, place) WHERE done = 0;
+CREATE INDEX IF NOT EXISTS waiting ON tasks (run, attempts, priority, place) WHERE done = 0;
 CREATE TABLE IF NOT EXISTS results (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     key TEXT NOT NULL UNIQUE,
@@ -59,11 +62,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Entry:
-    """A task that waits; `attempts` is how often it was begun."""
+    """A task that waits: how often it was begun, and whether an offer of training was noted."""
 
     key: str
     task: Task
     attempts: int
+    probed: bool = False
 
 
 class Queue:
@@ -102,8 +106,10 @@ class Queue:
                 key = self.run.key(task.id)
                 known = self._db.execute("SELECT task FROM tasks WHERE key = ?", [key]).fetchone()
                 if known is None:
-                    row = [key, self.run.name, plain]
-                    self._db.execute("INSERT INTO tasks (key, run, task) VALUES (?, ?, ?)", row)
+                    row = [key, self.run.name, plain, task.priority]
+                    self._db.execute(
+                        "INSERT INTO tasks (key, run, task, priority) VALUES (?, ?, ?, ?)", row
+                    )
                     added += 1
                 elif known[0] != plain:
                     raise TaskError(
@@ -113,14 +119,38 @@ class Queue:
         return added
 
     def next(self) -> Entry | None:
-        """The task to work on: of those begun least often, the one queued first."""
+        """The task to work on: of those begun least often the first of the highest priority."""
+        return self._first("ORDER BY attempts, priority DESC, place")
+
+    def next_probe(self) -> Entry | None:
+        """As `next`, of the tasks that were not probed."""
+        return self._first("AND gain IS NULL ORDER BY attempts, priority DESC, place")
+
+    def next_training(self, seconds: float) -> Entry | None:
+        """Of the tasks probed, whose training takes less than that, the one worth most a second.
+
+        As in `next`, tasks begun less often and those of a higher priority come before it.
+        """
+        return self._first(
+            "AND gain IS NOT NULL AND seconds < ? "
+            "ORDER BY attempts, priority DESC, gain / MAX(seconds, 0.001) DESC, place",
+            seconds,
+        )
+
+    def offered(self, key: str, gain: float, seconds: float) -> None:
+        """Note what training a probed task is expected to gain and to take."""
+        self._db.execute(
+            "UPDATE tasks SET gain = ?, seconds = ? WHERE key = ?", [gain, seconds, key]
+        )
+
+    def _first(self, condition: str, *values: float) -> Entry | None:
         row = self._db.execute(
-            f"SELECT key, task, attempts {WAITING} ORDER BY attempts, place LIMIT 1",
-            [self.run.name],
+            f"SELECT key, task, attempts, gain IS NOT NULL {WAITING} {condition} LIMIT 1",
+            [self.run.name, *values],
         ).fetchone()
         if row is None:
             return None
-        return Entry(row[0], from_json(Task, json.loads(row[1])), row[2])
+        return Entry(row[0], from_json(Task, json.loads(row[1])), row[2], bool(row[3]))
 
     def waiting(self) -> int:
         """How many tasks have no result."""

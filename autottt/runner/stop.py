@@ -16,13 +16,26 @@ from types import FrameType
 from autottt.errors import StoppedError
 from autottt.types import JSON
 
+SPENT = "the seconds of the run are spent"
+
 
 class Stop:
     """A request to stop that the work polls. `seconds` from now it is made by itself."""
 
     def __init__(self, seconds: float | None = None) -> None:
+        self.limited = seconds is not None
         self._until = math.inf if seconds is None else time.monotonic() + seconds
         self._asked: str | None = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the whole run, zero or more."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def asked(self) -> bool:
+        """Whether someone asked, and not the time alone."""
+        return self._asked is not None
 
     def ask(self, reason: str) -> None:
         """Stop at the next point where little is lost."""
@@ -31,9 +44,13 @@ class Stop:
     @property
     def reason(self) -> str | None:
         """Why to stop, or None."""
-        if self._asked is None and time.monotonic() >= self._until:
-            self._asked = "the seconds of the run are spent"
+        if self._asked is None and not self.seconds_left:
+            return SPENT
         return self._asked
+
+    def lift(self) -> None:
+        """Let the seconds be no limit any more, for what is worth finishing after them."""
+        self._until = math.inf
 
     def progress(self, what: str, done: int, total: int) -> None:
         """For `Solver.solve`: raises `StoppedError` in the midst of a node's work."""

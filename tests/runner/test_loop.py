@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from autottt.runner.source import Known, Stream
 from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
 from autottt.solver import Solver
-from autottt.types import Grid, Task
+from autottt.types import Answer, Decision, Grid, Task
 
 
 def mirror(grid: Grid) -> Grid:
@@ -168,6 +169,92 @@ def test_a_stop_in_a_training_keeps_the_probe(tmp_path: Path) -> None:
     assert straight.strategies == done.strategies
     a, b = lines(tmp_path)[0]["answer"], lines(tmp_path / "b")[0]["answer"]
     assert a["answers"] == b["answers"]
+
+
+class Short(Stop):
+    """A limit that is reached when told so."""
+
+    over = False
+
+    def __init__(self) -> None:
+        super().__init__(1000.0)
+
+    @property
+    def seconds_left(self) -> float:
+        return 0.0 if self.over else super().seconds_left
+
+    def lift(self) -> None:
+        self.over = False
+        super().lift()
+
+
+class Trained(FakeModel):
+    """Counts its trainings; at the one numbered `last` it does `then` first."""
+
+    trainings = 0
+    last = 0
+    then: Callable[[], None]
+
+    def train(self, *given: Any, **named: Any) -> list[TrainRecord]:
+        self.trainings += 1
+        if self.trainings == self.last:
+            self.then()
+        return super().train(*given, **named)
+
+
+def test_with_a_limit_every_task_is_probed_before_any_is_trained(tmp_path: Path) -> None:
+    """Those of a higher priority are trained first; each is one attempt with one decision to go."""
+    order = []
+    tasks = [replace(task, priority=k % 2) for k, task in enumerate(TASKS)]
+    solver = Solver(Trained(wrong, mirror))
+    real = solver.solve
+
+    def solve(task: Task, **given: Any) -> Answer:
+        order.append((task.id, generated[0]))
+        return real(task, **given)
+
+    generated = [0]
+    offer = solver.offer
+
+    def offered(task: Task, *given: Any, **named: Any) -> Decision | None:
+        generated[0] += 1
+        return offer(task, *given, **named)
+
+    solver.solve, solver.offer = solve, offered  # type: ignore[method-assign]
+    tally = run(tmp_path, solver, Known(tasks), Settings(), stop=Stop(1000.0))
+    assert (tally.answered, tally.right, tally.stopped) == (4, 4, None)
+    assert order == [("t1", 4), ("t3", 4), ("t0", 4), ("t2", 4)]
+    for found in lines(tmp_path):
+        assert found["attempt"] == 1
+        assert [d["chosen"] for d in found["answer"]["decisions"]] == ["ttt-watch", "ttt-watch"]
+
+
+def test_what_was_not_trained_in_time_is_answered_with_the_probe(tmp_path: Path) -> None:
+    """The training under way ends, no other begins, and every task that was probed has a result."""
+    stop = Short()
+    model = Trained(wrong, mirror)
+    model.last, model.then = 2, lambda: setattr(stop, "over", True)
+    tally = run(tmp_path, Solver(model), Known(TASKS), Settings(), stop=stop)
+    assert (tally.answered, tally.right, tally.waiting, tally.stopped) == (4, 1, 0, None)
+    assert model.trainings == 2
+    assert model.verify()
+    first, *others = [o["answer"] for o in lines(tmp_path)]
+    assert first["strategy"] == "ttt-watch"
+    for answer in others:
+        assert answer["strategy"] == "icl-vote"
+        assert "no time is left" in answer["decisions"][-1]["reason"]
+
+
+def test_a_signal_leaves_what_was_probed_for_the_next_start(tmp_path: Path) -> None:
+    """Only the end of the seconds answers with the probe; the next start trains."""
+    stop = Stop(1000.0)
+    model = Trained(wrong, mirror)
+    model.last, model.then = 2, lambda: stop.ask("SIGTERM")
+    tally = run(tmp_path, Solver(model), Known(TASKS), Settings(), stop=stop)
+    assert (tally.answered, tally.waiting, tally.stopped) == (1, 3, "SIGTERM")
+    done = run(tmp_path, Solver(Trained(wrong, mirror)), Known(TASKS), Settings(), stop=Stop())
+    assert (done.answered, done.right) == (4, 4)
+    assert {o["attempt"] for o in lines(tmp_path)} == {1}
 
 
 def test_a_failing_disk_ends_the_loop_and_blames_no_task(

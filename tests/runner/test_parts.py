@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -176,6 +178,31 @@ def test_the_watchdog_ends_what_hangs() -> None:
         time.sleep(0.3)
     assert ended == [HUNG]
     assert (hard_limit(None), hard_limit(3.0)) == (3600.0, 30.0)
+
+
+def test_probed_tasks_come_by_gain_a_second(tmp_path: Path) -> None:
+    """What is not probed comes first; then priority, then the rate, of what fits into the time."""
+    queue = Queue(tmp_path / "q.sqlite", RUN)
+    queue.add([task(name) for name in "abcd"] + [replace(task("e"), priority=1), task("f")])
+    offers = {"a": (0.2, 4.0), "b": (0.3, 2.0), "c": (0.1, 0.5), "d": (0.9, 9.0), "e": (0.1, 2.0)}
+    for name, offer in offers.items():
+        queue.offered(RUN.key(name), *offer)
+
+    def drained(seconds: float) -> list[str]:
+        found = []
+        while (entry := queue.next_training(seconds)) is not None:
+            assert entry.probed
+            found.append(entry.task.id)
+            queue.finish(entry.key, "{}")
+        return found
+
+    probe = queue.next_probe()
+    assert probe is not None and (probe.task.id, probe.probed) == ("f", False)
+    queue.begin(RUN.key("c"))
+    assert drained(5.0) == ["e", "b", "a", "c"]  # c was begun before
+    assert drained(math.inf) == ["d"]
+    assert queue.waiting() == 1
+    queue.close()
 
 
 def test_a_newer_queue_is_refused(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@
      "test": [{"input": GRID, "output": GRID}, ...]}
 
 A GRID is a list of rows of colours 0-9. A test input may lack its "output", a task may carry an
-"id", and keys the format does not know are ignored. Where the JSON came from is `files`' affair;
-tasks in words and of sequences are `text_schema`'s.
+"id" and a "priority" (a whole number), and keys the format does not know are ignored. Where the
+JSON came from is `files`' affair; tasks in words and of sequences are `text_schema`'s.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from autottt.adapters.tasks.text_schema import TextTaskModel, is_text_task
+from autottt.adapters.tasks.text_schema import Priority, TextTaskModel, is_text_task
 from autottt.errors import TaskError
 from autottt.types import COLOURS, MAX_LINE, MAX_SIDE, Example, Task, as_grid
 
@@ -62,6 +62,7 @@ class TaskModel(_Model):
     id: Annotated[str, Field(min_length=1)] | None = None
     train: Annotated[list[DemonstrationModel], Field(min_length=1)]
     test: Annotated[list[QueryModel], Field(min_length=1)]
+    priority: Priority = 0
 
     def to_task(self, fallback_id: str) -> Task:
         """The task; its targets are kept only where every query has one."""
@@ -71,6 +72,7 @@ class TaskModel(_Model):
             demonstrations=tuple(Example(as_grid(e.input), as_grid(e.output)) for e in self.train),
             queries=tuple(as_grid(q.input) for q in self.test),
             targets=targets if len(targets) == len(self.test) else None,
+            priority=self.priority,
         )
 
 
@@ -92,7 +94,8 @@ def parse_task(data: object, *, id: str, source: str) -> Task:
 def _explain(error: ValidationError, *, words: bool) -> str:
     first, *others = error.errors(include_url=False)
     more = f" (and {len(others)} more)" if others else ""
-    remedy = WORDS_REMEDY if words else _remedy(first)
+    elsewhere = words and first["loc"] != ("priority",)
+    remedy = WORDS_REMEDY if elsewhere else _remedy(first)
     return f"{_place(first)}{_problem(first)}; {remedy}{more}"
 
 
@@ -128,6 +131,8 @@ def _empty(details: ErrorDetails) -> str:
 
 
 def _expected(details: ErrorDetails) -> str:
+    if details["loc"] == ("priority",):
+        return "expected a whole number"
     match details["type"]:
         case "model_type":
             return "expected a JSON object"
@@ -149,6 +154,8 @@ def _remedy(details: ErrorDetails) -> str:
             return 'give "test" at least one {"input": grid}'
         case ("id",):
             return 'give "id" as a text that is not empty, or leave it out'
+        case ("priority",):
+            return 'give "priority" as a whole number from -1000 to 1000, or leave it out'
         case ("train", _):
             return 'a demonstration is {"input": grid, "output": grid}'
         case ("test", _):

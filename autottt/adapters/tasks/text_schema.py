@@ -3,7 +3,8 @@
     {"instruction": "Which word comes first?",
      "answer": {"kind": "text" | "number" | "choice", "choices": [...], "max_characters": N},
      "train": [{"input": TEXT, "output": TEXT, "options": [TEXT, ...]}, ...],
-     "test": [{"input": TEXT, "output": TEXT}, ...]}
+     "test": [{"input": TEXT, "output": TEXT}, ...],
+     "priority": N}
 
 All but "train" and "test" may be left out. With "options" an answer is one of them, given as it is
 or by its letter. In a task of sequences, an input or output is a list of whole numbers or of
@@ -21,6 +22,7 @@ from autottt.adapters.tasks.options import with_options
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat, Example, Given, Task, as_value
 
+Priority = Annotated[int, Field(ge=-1000, le=1000)]
 Words = StrictStr | list[StrictInt | StrictStr]
 
 
@@ -75,6 +77,7 @@ class TextTaskModel(_Model):
     answer: AnswerModel | None = None
     train: Annotated[list[ShownModel], Field(min_length=1)]
     test: Annotated[list[PairModel], Field(min_length=1)]
+    priority: Priority = 0
 
     def to_task(self, fallback_id: str) -> Task:
         """The task; its targets are kept only where every query has one. Raises `TaskError`."""
@@ -92,6 +95,7 @@ class TextTaskModel(_Model):
                 domain="text" if isinstance(queries[0], str) else "sequence",
                 instruction=self.instruction,
                 answer=self._answer(),
+                priority=self.priority,
             )
         )
 
