@@ -19,7 +19,7 @@ from autottt.runner.source import Known, Stream
 from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
 from autottt.solver import Solver
-from autottt.types import Answer, Decision, Grid, Task
+from autottt.types import Answer, Decision, Example, Grid, Task
 
 
 def mirror(grid: Grid) -> Grid:
@@ -39,6 +39,17 @@ def make(name: str, last: int = 1) -> Task:
 
 
 TASKS = [make(f"t{k}", k) for k in range(4)]
+# without an adapter in common
+APART = [
+    replace(
+        task,
+        demonstrations=tuple(
+            Example(tuple((*row, k) for row in e.input), tuple((k, *row) for row in e.output))
+            for e in task.demonstrations
+        ),
+    )
+    for k, task in enumerate(TASKS)
+]
 
 
 class Poisoned(FakeModel):
@@ -234,7 +245,7 @@ def test_what_was_not_trained_in_time_is_answered_with_the_probe(tmp_path: Path)
     stop = Short()
     model = Trained(wrong, mirror)
     model.last, model.then = 2, lambda: setattr(stop, "over", True)
-    tally = run(tmp_path, Solver(model), Known(TASKS), Settings(), stop=stop)
+    tally = run(tmp_path, Solver(model), Known(APART), Settings(), stop=stop)
     assert (tally.answered, tally.right, tally.waiting, tally.stopped) == (4, 1, 0, None)
     assert model.trainings == 2
     assert model.verify()
@@ -250,9 +261,9 @@ def test_a_signal_leaves_what_was_probed_for_the_next_start(tmp_path: Path) -> N
     stop = Stop(1000.0)
     model = Trained(wrong, mirror)
     model.last, model.then = 2, lambda: stop.ask("SIGTERM")
-    tally = run(tmp_path, Solver(model), Known(TASKS), Settings(), stop=stop)
+    tally = run(tmp_path, Solver(model), Known(APART), Settings(), stop=stop)
     assert (tally.answered, tally.waiting, tally.stopped) == (1, 3, "SIGTERM")
-    done = run(tmp_path, Solver(Trained(wrong, mirror)), Known(TASKS), Settings(), stop=Stop())
+    done = run(tmp_path, Solver(Trained(wrong, mirror)), Known(APART), Settings(), stop=Stop())
     assert (done.answered, done.right) == (4, 4)
     assert {o["attempt"] for o in lines(tmp_path)} == {1}
 

@@ -197,7 +197,8 @@ def test_probed_tasks_come_by_gain_a_second(tmp_path: Path) -> None:
         return found
 
     probe = queue.next_probe()
-    assert probe is not None and (probe.task.id, probe.probed) == ("f", False)
+    assert probe is not None
+    assert (probe.task.id, probe.probed) == ("f", False)
     queue.begin(RUN.key("c"))
     assert drained(5.0) == ["e", "b", "a", "c"]  # c was begun before
     assert drained(math.inf) == ["d"]
