@@ -7,7 +7,8 @@
     correct      per query, whether a listed candidate is the target; null where none is known
     strategy     what gave the answer
     decisions    what the controller chose, in order, with the numbers that led to it
-    attempts     what each strategy did and cost, with its error if it failed
+    attempts     what each strategy did and cost, with its error if it failed; "right" says whether
+                 its first candidate for every query is the target, null where that is unknown
     seconds, tokens, restored, seed, warnings
 
 Numbers that JSON cannot hold (infinite or not a number) are null.
@@ -17,11 +18,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from autottt.types import JSON, Answer, Attempt, Task
+from autottt.types import JSON, Answer, Attempt, Candidate, Task
 
 ATTEMPT = (
     "strategy",
@@ -34,6 +35,13 @@ ATTEMPT = (
     "memory",
     "reused",
 )
+
+
+def is_right(candidates: Sequence[Sequence[Candidate]], task: Task) -> bool:
+    """Whether the first candidate of every query is its target."""
+    assert task.targets is not None
+    answers = zip(candidates, task.targets, strict=True)
+    return all(bool(found) and found[0].output == target for found, target in answers)
 
 
 def correct(task: Task, answer: Answer) -> list[bool] | None:
@@ -58,7 +66,7 @@ def answer_object(task: Task, answer: Answer) -> JSON:
         "correct": correct(task, answer),
         "strategy": answer.strategy,
         "decisions": [asdict(decision) for decision in answer.decisions],
-        "attempts": [_attempt(attempt) for attempt in answer.attempts],
+        "attempts": [_attempt(task, attempt) for attempt in answer.attempts],
         "seconds": answer.seconds,
         "tokens": answer.tokens,
         "restored": answer.restored,
@@ -73,8 +81,10 @@ def line(value: JSON) -> str:
     return json.dumps(value, allow_nan=False)
 
 
-def _attempt(attempt: Attempt) -> JSON:
-    return {name: getattr(attempt, name) for name in ATTEMPT}
+def _attempt(task: Task, attempt: Attempt) -> JSON:
+    known = task.targets is not None and attempt.candidates
+    right = is_right(attempt.candidates, task) if known else None
+    return {**{name: getattr(attempt, name) for name in ATTEMPT}, "right": right}
 
 
 def _plain(value: Any) -> Any:

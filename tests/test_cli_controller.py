@@ -14,7 +14,7 @@ from autottt.adapters.tasks.files import load_tasks
 from autottt.cli import app
 from autottt.controller.difficulty import load_gate
 from autottt.controller.outcomes import Outcome, append_outcome, read_outcomes
-from autottt.evaluation.collect import is_right
+from autottt.record import is_right
 from autottt.solver import Solver
 
 PUBLISHED = "bbh_llama31_8b_outcomes.csv"

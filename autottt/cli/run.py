@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,10 @@ from autottt.cli.exits import not_negative, positive, share, valid_seed, writabl
 from autottt.errors import InputError
 
 if TYPE_CHECKING:
+    from autottt.runner.queue import Run
     from autottt.runner.source import Source
 
+METRICS, REPORT = "metrics.json", "report.html"
 STDIN = "-"
 SOURCES = "Tasks: what `solve` takes, arc:training, or - for one JSON task a line on stdin."
 
@@ -37,7 +40,7 @@ def run(
         float | None, typer.Option(help="Seconds by which each task is to be answered.")
     ] = None,
     total_seconds: Annotated[
-        float | None, typer.Option(help="Seconds of the whole run; what is left stays queued.")
+        float | None, typer.Option(help="Seconds of the whole run, spent where they gain most.")
     ] = None,
     hard_seconds: Annotated[
         float | None,
@@ -58,6 +61,9 @@ def run(
     ] = None,
 ) -> None:
     """Answer every task once, into OUT/results.jsonl; start again with the same to go on.
+
+    A report of the results is in OUT/report.html and OUT/metrics.json at the end. With
+    --total-seconds all tasks are probed first, and those trained that gain most a second.
 
     SIGTERM ends it with code 0 at the next training step, and so does the end of --total-seconds.
     A task that fails has its error in the results. Code 75 says that a task hung: start it again.
@@ -89,6 +95,19 @@ def run(
         with Screen() as screen:
             tally = loop.run(out, solver, source, settings, stop=stop, hear=screen.show)
         screen.summary(tally, out)
+        _report(out, loop.describe(solver, settings))
+
+
+def _report(out: Path, run: Run) -> None:
+    """Metrics and page of this run's results, of this start and those before."""
+    from autottt.evaluation.run_report import run_page, run_report
+    from autottt.runner import results
+    from autottt.runner.folder import RESULTS
+
+    found = run_report(results.of_run(out / RESULTS, run))
+    (out / METRICS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    (out / REPORT).write_text(run_page(found, f"{out.name}: {run.policy}"), encoding="utf-8")
+    typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 
 def _source(tasks: str) -> Source:

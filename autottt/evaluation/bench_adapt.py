@@ -33,8 +33,9 @@ from autottt.evaluation.bench_trainers import (
     train_sft,
     train_tuned,
 )
-from autottt.evaluation.collect import generated_tasks, is_right
+from autottt.evaluation.collect import generated_tasks
 from autottt.evaluation.statistics import paired
+from autottt.record import is_right
 from autottt.solver import TOGETHER, alike
 from autottt.strategies.answering import Answered, Answering, Member
 from autottt.strategies.base import Progress, RunContext, no_progress

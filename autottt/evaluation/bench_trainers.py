@@ -20,7 +20,7 @@ import torch
 from autottt.adapters.models.base import Completion, LoraSettings, TokenSequence
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.tasks.prompts import STOP
-from autottt.evaluation.collect import is_right
+from autottt.record import is_right
 from autottt.strategies.answering import ALL_VIEWS
 from autottt.strategies.base import RunContext
 from autottt.strategies.proposals import Proposal, parse, place_prompts

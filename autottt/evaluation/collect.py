@@ -26,10 +26,11 @@ from autottt.controller.outcomes import (
 from autottt.controller.probe import agreement, run_probe
 from autottt.errors import AutotttError, TaskError
 from autottt.pretraining.sampling import draw_task
+from autottt.record import is_right
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
 from autottt.strategies.icl import ICL
 from autottt.strategies.registry import get
-from autottt.types import Attempt, Candidate, Task
+from autottt.types import Attempt, Task
 
 log = logging.getLogger(__name__)
 FIRST_SEED = 2_000_000  # apart from the tasks of pretraining and of its validation
@@ -227,10 +228,3 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
     seconds = attempt.seconds + spared
     return ArmOutcome(is_right(attempt.candidates, task), seconds, attempt.tokens, evidence)
-
-
-def is_right(candidates: Sequence[Sequence[Candidate]], task: Task) -> bool:
-    """Whether the first candidate of every query is its target."""
-    assert task.targets is not None
-    answers = zip(candidates, task.targets, strict=True)
-    return all(bool(found) and found[0].output == target for found, target in answers)

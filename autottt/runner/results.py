@@ -17,9 +17,10 @@ line that a dying process tore, or never wrote, is there after the next start.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,6 +41,15 @@ def answer_line(task: Task, run: Run, attempt: int, answer: Answer) -> str:
 def error_line(task_id: str, run: Run, attempt: int, kind: str, message: str) -> str:
     """The line of a task that was given up."""
     return _line(task_id, run, attempt, error={"kind": kind, "message": message})
+
+
+def of_run(path: Path, run: Run) -> Iterator[str]:
+    """The lines of one run."""
+    with path.open(encoding="utf-8") as file:
+        for text in file:
+            found = json.loads(text)
+            if Run(found["policy"], found["model"], found["seed"]) == run:
+                yield text
 
 
 def append(path: Path, text: str) -> None:

@@ -44,8 +44,8 @@ APART = [
     replace(
         task,
         demonstrations=tuple(
-            Example(tuple((*row, k) for row in e.input), tuple((k, *row) for row in e.output))
-            for e in task.demonstrations
+            Example(((*row, k),), (mirror(((*row, k),))))
+            for row in ((1, 2, 0), (4, 0, 5), (6, 7, 8))
         ),
     )
     for k, task in enumerate(TASKS)
