@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
+from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +21,15 @@ if TYPE_CHECKING:
 
 METRICS, REPORT = "metrics.json", "report.html"
 STDIN = "-"
+
+
+class Engines(StrEnum):
+    """Where tasks are solved."""
+
+    INLINE = "inline"
+    RAY = "ray"
+
+
 SOURCES = "Tasks: what `solve` takes, arc:training, or - for one JSON task a line on stdin."
 
 
@@ -49,6 +61,19 @@ def run(
             "ten deadlines, or an hour."
         ),
     ] = None,
+    engine: Annotated[
+        Engines, typer.Option(help="One task at a time in this process, or Ray actors.")
+    ] = Engines.INLINE,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="For --engine ray: actors; by default one an accelerator, else a CPU."),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="For --engine ray: a cluster, as 10.0.0.1:6379; by default this machine."
+        ),
+    ] = None,
     retries: Annotated[
         int, typer.Option(help="Further attempts at a task that fails or ends the process.")
     ] = 2,
@@ -75,7 +100,12 @@ def run(
     not_negative("--retries", retries)
     share("--explore", explore)
     valid_seed(seed)
+    if engine is Engines.INLINE and (workers is not None or address is not None):
+        raise InputError("--workers and --address are for --engine ray")
+    positive("--workers", workers)
     if log is not None:
+        if address is not None:
+            raise InputError("--log is a file of this machine, and workers of a cluster have none")
         writable(log)
     from autottt.cli.solving import Options, known_strategy, load_solver
     from autottt.runner.stop import Stop, stopping_on_sigterm
@@ -88,14 +118,24 @@ def run(
         from autottt.cli.run_view import Screen
         from autottt.controller.budget import Budget
         from autottt.runner import loop
+        from autottt.runner.attempts import Settings
+        from autottt.runner.engines import Engine, Inline
+        from autottt.runner.ray_engine import Fleet
 
         options = Options(model=model, gate=gate, budget=Budget(price), explore=explore)
-        solver = load_solver(options)
-        settings = loop.Settings(strategy, deadline, seed, log, retries, hard_seconds)
-        with Screen() as screen:
-            tally = loop.run(out, solver, source, settings, stop=stop, hear=screen.show)
+        settings = Settings(strategy, deadline, seed, log, retries, hard_seconds)
+        with contextlib.ExitStack() as stack:
+            solving: Engine
+            if engine is Engines.RAY:
+                make = partial(load_solver, options)
+                solving = stack.enter_context(Fleet(make, workers=workers, address=address))
+            else:
+                solving = Inline(load_solver(options))
+            with Screen() as screen:
+                tally = loop.run(out, solving, source, settings, stop=stop, hear=screen.show)
+            described = solving.describe(settings)
         screen.summary(tally, out)
-        _report(out, loop.describe(solver, settings))
+        _report(out, described)
 
 
 def _report(out: Path, run: Run) -> None:

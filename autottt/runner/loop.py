@@ -1,7 +1,7 @@
-"""The loop: take a task, count the attempt, solve it from its checkpoint, record what came of it.
+"""The loop: take a task, count the attempt, have an engine make it, record what came of it.
 
 A task that raises is tried again, after the others, and given up after `retries` more attempts; one
-that takes the process down is given up when its count says so. What cannot be used as input is
+that takes its process down is given up when its count says so. What cannot be used as input is
 given up at once. Where the disk fails, the loop ends and no attempt is held against the task.
 
 Where the seconds of the whole run are limited, every task is probed first, and the trainings come
@@ -12,112 +12,65 @@ seconds are spent, or would take more than are left, is answered with what the p
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import logging
 import math
-import sqlite3
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from autottt.controller.checkpoints import Checkpoints
-from autottt.errors import AutotttError, InputError, StoppedError, TaskError
+from autottt.errors import TaskError
 from autottt.runner import results, savers
+from autottt.runner.attempts import (
+    Answered,
+    Died,
+    Failed,
+    Job,
+    NoStorage,
+    Offered,
+    Outcome,
+    Settings,
+    Stopped,
+)
+from autottt.runner.engines import Engine
 from autottt.runner.folder import CHECKPOINTS, QUEUE, RESULTS, locked, storage
-from autottt.runner.queue import Entry, Queue, Run
+from autottt.runner.queue import Entry, Queue
 from autottt.runner.source import BadLine, Known, Source, line_id
 from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
-from autottt.runner.watchdog import hard_limit, watched
 from autottt.types import Task
 
-if TYPE_CHECKING:
-    from autottt.solver import Solver
-
-logger = logging.getLogger(__name__)
-WAIT = 0.2  # seconds between looks at a stream that has nothing to read
+WAIT = 0.2  # seconds between looks at what has ended, or at a stream that has nothing to read
+PATIENCE = 60.0  # seconds that workers have to stop in
 NO_TIME = 1e-9  # seconds, over before anything is decided
-# what a model, a strategy or a plug-in may raise on one task while the others are fine; a failure
-# of the disk is not among them
-TASK_FAILURES = (
-    AutotttError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-DISK = {  # failures of the operating system that no task is to blame for
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EIO,
-    errno.ENOSPC,
-    errno.EPERM,
-    errno.EROFS,
-}
 Hear = Callable[[Tally], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the tasks are worked on; `hard_seconds` None takes `watchdog.hard_limit`."""
-
-    strategy: str | None = None
-    deadline: float | None = None
-    seed: int = 0
-    log: Path | None = None
-    retries: int = 2
-    hard_seconds: float | None = None
-
-
-def describe(solver: Solver, settings: Settings) -> Run:
-    """What answers depend on besides the task, in words that fit a key."""
-    policy = solver.policy
-    if settings.strategy is not None:
-        parts = [f"strategy:{settings.strategy}"]
-    else:
-        gate = solver.gate
-        digest = "none" if gate is None else hashlib.sha256(repr(gate).encode()).hexdigest()[:12]
-        parts = [f"gate:{digest}", f"price:{policy.price:g}"]
-        parts += [f"least:{policy.least:g}"] if policy.least else []
-        parts += [f"explore:{policy.explore:g}"] if policy.explore else []
-    parts += [f"deadline:{settings.deadline:g}"] if settings.deadline is not None else []
-    return Run(" ".join(parts), solver.model.fingerprint, settings.seed)
 
 
 def run(
     folder: Path,
-    solver: Solver,
+    engine: Engine,
     source: Source,
     settings: Settings,
     *,
     stop: Stop,
     hear: Hear = lambda tally: None,
+    checkpoints: Path | str | None = None,
 ) -> Tally:
     """Work until every task has a result, or until told to stop; `hear` is told of each result.
 
-    Raises `StorageError` where the folder cannot be used, and `LockedError` where it is in use.
+    `checkpoints` is where they are kept (`savers.opened`), by default in the folder. Raises
+    `StorageError` where the folder cannot be used, and `LockedError` where it is in use.
     """
-    with locked(folder), storage(folder), _opened(folder, describe(solver, settings)) as stores:
-        queue, saver = stores
-        return Loop(folder / RESULTS, solver, queue, saver, settings, stop, hear).work(source)
-
-
-@contextlib.contextmanager
-def _opened(folder: Path, run: Run) -> Iterator[tuple[Queue, BaseCheckpointSaver[str]]]:
+    where = folder / CHECKPOINTS if checkpoints is None else checkpoints
+    described = engine.describe(settings)
     with (
-        contextlib.closing(Queue(folder / QUEUE, run)) as queue,
-        savers.opened(folder / CHECKPOINTS) as saver,
+        locked(folder),
+        storage(folder),
+        contextlib.closing(Queue(folder / QUEUE, described)) as queue,
+        savers.opened(where) as saver,
+        engine.opened(settings, stop, where, saver),
     ):
-        yield queue, saver
+        return Loop(folder / RESULTS, engine, queue, saver, settings, stop, hear).work(source)
 
 
 class Loop:
@@ -126,56 +79,81 @@ class Loop:
     def __init__(
         self,
         path: Path,
-        solver: Solver,
+        engine: Engine,
         queue: Queue,
         saver: BaseCheckpointSaver[str],
         settings: Settings,
         stop: Stop,
         hear: Hear,
     ) -> None:
-        self._path, self._solver, self._queue, self._saver = path, solver, queue, saver
+        self._path, self._engine, self._queue, self._saver = path, engine, queue, saver
         self._settings, self._stop, self._hear = settings, stop, hear
-        limit = settings.hard_seconds
-        self._limit = hard_limit(settings.deadline) if limit is None else limit
         self._tally = Tally()
         self._shares = stop.limited and settings.strategy is None
+        self._under_way: dict[str, Job] = {}  # by key
 
     def work(self, source: Source) -> Tally:
         """Mend what the last process left, then work until done or told to stop."""
         results.mend(self._path, self._queue.lines())
         self._forget_finished()
         self._tally = Tally.of(self._queue.own_lines())
-        self._take(source, 0.0 if self._queue.waiting() else WAIT)
-        with contextlib.suppress(StoppedError):
-            while self._stop.reason is None:
-                entry = self._next()
-                if entry is not None:
-                    self._attempt(entry)
-                elif source.ended:
-                    break
-                self._take(source, WAIT if entry is None else 0.0)
+        self._take(source, WAIT)
+        try:
+            self._work(source)
+        except KeyboardInterrupt:
+            self._give_back()
+            raise
+        return self._tally
+
+    def _work(self, source: Source) -> None:
+        while self._stop.reason is None:
+            began = self._begin_next(self._next)
+            self._settle(0.0 if began and self._engine.free else WAIT)
+            if not began and not self._under_way and source.ended:
+                break
+            idle = not began and not self._under_way
+            self._take(source, WAIT if idle else 0.0)
         reason = self._stop.reason
         if self._shares and not self._stop.asked:
-            with contextlib.suppress(StoppedError):
-                self._close()
+            self._close()
             reason = self._stop.reason or reason
+        self._wind_up()
         self._tell()
         if self._tally.waiting or not source.ended:
             self._tally.stopped = reason
-        return self._tally
 
     def _next(self) -> Entry | None:
+        busy = self._under_way
         if not self._shares:
-            return self._queue.next()
-        return self._queue.next_probe() or self._queue.next_training(self._stop.seconds_left)
+            return self._queue.next(busy)
+        probe = self._queue.next_probe(busy)
+        return probe or self._queue.next_training(self._stop.seconds_left, busy)
 
     def _close(self) -> None:
         """Answer what was probed with what is in hand; that takes milliseconds a task."""
+        self._wind_up()
         self._stop.lift()
-        while (entry := self._queue.next_training(math.inf)) is not None:
-            self._attempt(entry, deadline=NO_TIME)
+        left = lambda: self._queue.next_training(math.inf, self._under_way)  # noqa: E731
+        while not self._stop.asked:
+            began = self._begin_next(left, NO_TIME)
+            if not began and not self._under_way:
+                return
+            self._settle(0.0 if began and self._engine.free else WAIT)
 
-    def _take(self, source: Source, wait: float = 0.0) -> None:
+    def _wind_up(self) -> None:
+        """Have what is under way stopped, and settle it; what does not stop is given back."""
+        until = time.monotonic() + PATIENCE
+        while self._under_way and time.monotonic() < until:
+            self._engine.interrupt()
+            self._settle(WAIT)
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for key in self._under_way:
+            self._queue.give_back(key)
+        self._under_way.clear()
+
+    def _take(self, source: Source, wait: float) -> None:
         """Queue what the source has; wait that many seconds for it."""
         if source.ended:
             return
@@ -190,7 +168,8 @@ class Loop:
                 self._take_one(task)
         for item in new:
             if isinstance(item, BadLine):
-                self._give_up(item.id, self._queue.run.key(item.id), 0, item.error)
+                key = self._queue.run.key(item.id)
+                self._give_up(item.id, key, 0, type(item.error).__name__, str(item.error))
         self._tell()
 
     def _take_one(self, task: Task) -> None:
@@ -198,61 +177,33 @@ class Loop:
             self._queue.add([task])
         except TaskError as error:
             name = line_id(repr(task).encode())
-            self._give_up(name, self._queue.run.key(name), 0, error)
+            self._give_up(name, self._queue.run.key(name), 0, "TaskError", str(error))
 
-    def _attempt(self, entry: Entry, deadline: float | None = None) -> None:
-        if entry.attempts > self._settings.retries:
-            line = results.error_line(
-                entry.task.id,
-                self._queue.run,
-                entry.attempts,
-                "Crash",
-                f"the process ended in the midst of it, {entry.attempts} attempts were begun; "
-                "its memory, its kill and the watchdog are what to look for",
-            )
-            self._finish(entry.key, line)
-            return
-        number = self._queue.begin(entry.key)
-        try:
-            if self._shares and not entry.probed and self._probed(entry):
-                return
-            line = self._solved(entry, number, deadline)
-        except (StoppedError, KeyboardInterrupt, sqlite3.Error):
-            self._give_back(entry)
-            raise
-        except OSError as error:
-            if error.errno in DISK:
-                self._give_back(entry)
-                raise
-            self._failed(entry, number, error)
-        except InputError as error:
-            self._give_up(entry.task.id, entry.key, number, error)
-        except TASK_FAILURES as error:
-            self._failed(entry, number, error)
-        else:
-            self._finish(entry.key, line)
-
-    def _give_back(self, entry: Entry) -> None:
-        with contextlib.suppress(sqlite3.Error):  # the disk may be what failed
-            self._queue.give_back(entry.key)
-
-    def _probed(self, entry: Entry) -> bool:
-        """Probe the task; where training would come next, note its offer and leave it for later."""
-        with watched(f"task {entry.task.id}", self._limit):
-            offer = self._solver.offer(
-                entry.task,
-                Checkpoints(self._saver, entry.key),
-                deadline=self._settings.deadline,
-                seed=self._settings.seed,
-                progress=self._stop.progress,
-                on_event=self._stop.event,
-            )
-        if offer is None:
+    def _begin_next(
+        self, choose: Callable[[], Entry | None], deadline: float | None = None
+    ) -> bool:
+        """Begin an attempt where the engine has room for one and there is one to make."""
+        entry = choose() if self._engine.free else None
+        if entry is None:
             return False
-        doubt = 1.0 - offer.probability_right  # without a gate it is all that is known
-        gain, seconds = offer.gains.get(offer.chosen, doubt), offer.costs.get(offer.chosen, 0.0)
-        self._queue.offered(entry.key, gain, seconds)
-        self._give_back(entry)
+        if entry.attempts > self._settings.retries:
+            why = (
+                f"the process ended in the midst of it, {entry.attempts} attempts were begun; "
+                "its memory, its kill and the watchdog are what to look for"
+            )
+            self._give_up(entry.task.id, entry.key, entry.attempts, "Crash", why)
+            return True
+        number = self._queue.begin(entry.key)
+        job = Job(
+            entry.key,
+            entry.task,
+            number,
+            self._shares and not entry.probed,
+            self._deadline() if deadline is None else deadline,
+            self._stop.seconds_left,
+        )
+        self._under_way[entry.key] = job
+        self._engine.begin(job)
         return True
 
     def _deadline(self) -> float | None:
@@ -260,31 +211,36 @@ class Loop:
         known = [limit for limit in limits if limit is not None and limit < math.inf]
         return max(NO_TIME, min(known)) if known else None
 
-    def _solved(self, entry: Entry, number: int, deadline: float | None) -> str:
-        settings = self._settings
-        with watched(f"task {entry.task.id}", self._limit):
-            answer = self._solver.solve(
-                entry.task,
-                strategy=settings.strategy,
-                deadline=self._deadline() if deadline is None else deadline,
-                seed=settings.seed,
-                progress=self._stop.progress,
-                on_event=self._stop.event,
-                log=settings.log,
-                checkpoints=Checkpoints(self._saver, entry.key),
-            )
-        return results.answer_line(entry.task, self._queue.run, number, answer)
+    def _settle(self, seconds: float) -> None:
+        for job, outcome in self._engine.ended(seconds):
+            if self._under_way.get(job.key) is job:  # and not one that was given back
+                del self._under_way[job.key]
+                self._record(job, outcome)
 
-    def _failed(self, entry: Entry, number: int, error: Exception) -> None:
-        """Give the task up, or leave it for later, from its start."""
-        logger.warning("task %s failed: %s", entry.task.id, error, exc_info=True)
-        if number > self._settings.retries:
-            self._give_up(entry.task.id, entry.key, number, error)
-        else:
-            self._saver.delete_thread(entry.key)
+    def _record(self, job: Job, outcome: Outcome) -> None:
+        match outcome:
+            case Answered(answer):
+                line = results.answer_line(job.task, self._queue.run, job.number, answer)
+                self._finish(job.key, line)
+            case Offered(gain, expected):
+                self._queue.offered(job.key, gain, expected)
+                self._queue.give_back(job.key)
+            case Stopped():
+                self._queue.give_back(job.key)
+            case NoStorage(error):
+                with contextlib.suppress(Exception):  # the disk may be what failed
+                    self._queue.give_back(job.key)
+                    self._give_back()
+                raise error
+            case Failed(kind, message, for_good):
+                if for_good or job.number > self._settings.retries:
+                    self._give_up(job.task.id, job.key, job.number, kind, message)
+                else:
+                    self._saver.delete_thread(job.key)  # the next attempt is from the start
+            case Died():
+                pass  # the attempt was counted
 
-    def _give_up(self, task_id: str, key: str, attempt: int, error: Exception) -> None:
-        kind, message = type(error).__name__, str(error)
+    def _give_up(self, task_id: str, key: str, attempt: int, kind: str, message: str) -> None:
         line = results.error_line(task_id, self._queue.run, attempt, kind, message)
         self._finish(key, line)
 

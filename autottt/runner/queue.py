@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -118,15 +118,18 @@ class Queue:
                     )
         return added
 
-    def next(self) -> Entry | None:
-        """The task to work on: of those begun least often the first of the highest priority."""
-        return self._first("ORDER BY attempts, priority DESC, place")
+    def next(self, but: Collection[str] = ()) -> Entry | None:
+        """The task to work on, but for those keys.
 
-    def next_probe(self) -> Entry | None:
+        Of the tasks begun least often it is the first of the highest priority.
+        """
+        return self._first("ORDER BY attempts, priority DESC, place", but)
+
+    def next_probe(self, but: Collection[str] = ()) -> Entry | None:
         """As `next`, of the tasks that were not probed."""
-        return self._first("AND gain IS NULL ORDER BY attempts, priority DESC, place")
+        return self._first("AND gain IS NULL ORDER BY attempts, priority DESC, place", but)
 
-    def next_training(self, seconds: float) -> Entry | None:
+    def next_training(self, seconds: float, but: Collection[str] = ()) -> Entry | None:
         """Of the tasks probed, whose training takes less than that, the one worth most a second.
 
         As in `next`, tasks begun less often and those of a higher priority come before it.
@@ -134,6 +137,7 @@ class Queue:
         return self._first(
             "AND gain IS NOT NULL AND seconds < ? "
             "ORDER BY attempts, priority DESC, gain / MAX(seconds, 0.001) DESC, place",
+            but,
             seconds,
         )
 
@@ -143,10 +147,11 @@ class Queue:
             "UPDATE tasks SET gain = ?, seconds = ? WHERE key = ?", [gain, seconds, key]
         )
 
-    def _first(self, condition: str, *values: float) -> Entry | None:
+    def _first(self, condition: str, but: Collection[str], *values: float) -> Entry | None:
+        others = f"AND key NOT IN ({','.join('?' * len(but))})"
         row = self._db.execute(
-            f"SELECT key, task, attempts, gain IS NOT NULL {WAITING} {condition} LIMIT 1",
-            [self.run.name, *values],
+            f"SELECT key, task, attempts, gain IS NOT NULL {WAITING} {others} {condition} LIMIT 1",
+            [self.run.name, *but, *values],
         ).fetchone()
         if row is None:
             return None

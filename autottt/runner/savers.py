@@ -11,7 +11,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 
 @contextlib.contextmanager
-def opened(where: Path) -> Iterator[BaseCheckpointSaver[str]]:
+def opened(where: Path | str) -> Iterator[BaseCheckpointSaver[str]]:
     """The saver of the SQLite file at `where`, set up, until the block ends."""
     with SqliteSaver.from_conn_string(str(where)) as saver:
         saver.setup()

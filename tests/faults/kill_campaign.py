@@ -21,7 +21,9 @@ import numpy as np
 import torch
 
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.runner.loop import Settings, run
+from autottt.runner.attempts import Settings
+from autottt.runner.engines import Inline
+from autottt.runner.loop import run
 from autottt.runner.source import Known
 from autottt.runner.stop import Stop
 from autottt.solver import Solver
@@ -43,7 +45,7 @@ def make(k: int) -> Task:
 def work(folder: Path, solver: Solver, tasks: list[Task]) -> None:
     """One start of the loop."""
     settings = Settings(STRATEGY, retries=RETRIES)
-    run(folder, solver, Known(tasks), settings, stop=Stop())
+    run(folder, Inline(solver), Known(tasks), settings, stop=Stop())
 
 
 def killed(folder: Path, solver: Solver, tasks: list[Task], seconds: float) -> bool:

@@ -14,7 +14,9 @@ import pytest
 from autottt.adapters.models.base import Completion, TrainRecord
 from autottt.adapters.models.fake import FakeModel
 from autottt.errors import StorageError, TaskError
-from autottt.runner.loop import Settings, run
+from autottt.runner.attempts import Settings
+from autottt.runner.engines import Inline
+from autottt.runner.loop import run
 from autottt.runner.source import Known, Stream
 from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
@@ -69,7 +71,7 @@ def work(
     """One start of the loop."""
     stop = given.pop("stop", None) or Stop()
     solver = Solver(model or FakeModel(mirror, mirror))
-    return run(folder, solver, Known(tasks), Settings("icl", **given), stop=stop)
+    return run(folder, Inline(solver), Known(tasks), Settings("icl", **given), stop=stop)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -140,7 +142,7 @@ def test_a_stop_leaves_the_rest_for_the_next_start(tmp_path: Path) -> None:
         if tally.done == 2:
             stop.ask("SIGTERM")
 
-    tally = run(tmp_path, solver, Known(TASKS), Settings("icl"), stop=stop, hear=hear)
+    tally = run(tmp_path, Inline(solver), Known(TASKS), Settings("icl"), stop=stop, hear=hear)
     assert (tally.answered, tally.waiting, tally.stopped) == (2, 2, "SIGTERM")
     assert work(tmp_path, stop=Stop(0.0)).waiting == 2
     assert work(tmp_path).answered == 4
@@ -165,17 +167,21 @@ def test_a_stop_in_a_training_keeps_the_probe(tmp_path: Path) -> None:
 
     model = Counting(wrong, mirror)
     solver = Solver(model)
-    tally = run(tmp_path, solver, Known(TASKS[:1]), Settings(), stop=stop)
+    tally = run(tmp_path, Inline(solver), Known(TASKS[:1]), Settings(), stop=stop)
     assert (tally.waiting, tally.stopped) == (1, "SIGTERM")
     assert model.verify()
     before = probes.count(0)
     assert before
     model = Counting(wrong, mirror)
-    done = run(tmp_path, Solver(model), Known(TASKS[:1]), Settings(), stop=Stop())
+    done = run(tmp_path, Inline(Solver(model)), Known(TASKS[:1]), Settings(), stop=Stop())
     assert (done.answered, done.right) == (1, 1)
     assert probes.count(0) == before  # the probe was not run again
     straight = run(
-        tmp_path / "b", Solver(FakeModel(wrong, mirror)), Known(TASKS[:1]), Settings(), stop=Stop()
+        tmp_path / "b",
+        Inline(Solver(FakeModel(wrong, mirror))),
+        Known(TASKS[:1]),
+        Settings(),
+        stop=Stop(),
     )
     assert straight.strategies == done.strategies
     a, b = lines(tmp_path)[0]["answer"], lines(tmp_path / "b")[0]["answer"]
@@ -232,7 +238,7 @@ def test_with_a_limit_every_task_is_probed_before_any_is_trained(tmp_path: Path)
         return offer(task, *given, **named)
 
     solver.solve, solver.offer = solve, offered  # type: ignore[method-assign]
-    tally = run(tmp_path, solver, Known(tasks), Settings(), stop=Stop(1000.0))
+    tally = run(tmp_path, Inline(solver), Known(tasks), Settings(), stop=Stop(1000.0))
     assert (tally.answered, tally.right, tally.stopped) == (4, 4, None)
     assert order == [("t1", 4), ("t3", 4), ("t0", 4), ("t2", 4)]
     for found in lines(tmp_path):
@@ -245,7 +251,7 @@ def test_what_was_not_trained_in_time_is_answered_with_the_probe(tmp_path: Path)
     stop = Short()
     model = Trained(wrong, mirror)
     model.last, model.then = 2, lambda: setattr(stop, "over", True)
-    tally = run(tmp_path, Solver(model), Known(APART), Settings(), stop=stop)
+    tally = run(tmp_path, Inline(Solver(model)), Known(APART), Settings(), stop=stop)
     assert (tally.answered, tally.right, tally.waiting, tally.stopped) == (4, 1, 0, None)
     assert model.trainings == 2
     assert model.verify()
@@ -261,9 +267,11 @@ def test_a_signal_leaves_what_was_probed_for_the_next_start(tmp_path: Path) -> N
     stop = Stop(1000.0)
     model = Trained(wrong, mirror)
     model.last, model.then = 2, lambda: stop.ask("SIGTERM")
-    tally = run(tmp_path, Solver(model), Known(APART), Settings(), stop=stop)
+    tally = run(tmp_path, Inline(Solver(model)), Known(APART), Settings(), stop=stop)
     assert (tally.answered, tally.waiting, tally.stopped) == (1, 3, "SIGTERM")
-    done = run(tmp_path, Solver(Trained(wrong, mirror)), Known(APART), Settings(), stop=Stop())
+    done = run(
+        tmp_path, Inline(Solver(Trained(wrong, mirror))), Known(APART), Settings(), stop=Stop()
+    )
     assert (done.answered, done.right) == (4, 4)
     assert {o["attempt"] for o in lines(tmp_path)} == {1}
 
@@ -296,7 +304,7 @@ def test_a_stream_of_tasks_and_nonsense(tmp_path: Path) -> None:
     os.write(into, "\n".join(texts).encode())
     os.close(into)
     solver = Solver(FakeModel(mirror, mirror))
-    tally = run(tmp_path, solver, Stream(out), Settings("icl"), stop=Stop())
+    tally = run(tmp_path, Inline(solver), Stream(out), Settings("icl"), stop=Stop())
     os.close(out)
     assert (tally.answered, tally.failed) == (1, 2)
     assert [o["error"]["kind"] for o in lines(tmp_path) if o["error"]] == ["TaskError"] * 2
