@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from autottt.solver import Solver
 
 logger = logging.getLogger(__name__)
+KNOCK = 10.0  # seconds that a cluster has to answer in
 START = 600.0  # seconds that an actor has for loading its model
 STORE = 100 * 2**20  # bytes of Ray's object store, of which next to nothing is used
 
@@ -91,14 +93,16 @@ class Fleet:
         self._ray = _ray()
         before = signal.getsignal(signal.SIGTERM)
         try:
+            _knock(self._address)
             self._ray.init(**self._start())
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
             raise InputError(
                 f"there is no Ray cluster at {self._address!r} ({_first_line(error)}); start one "
                 "with `ray start --head`, or leave --address out"
             ) from error
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)  # Ray sets one of its own
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)  # Ray sets one of its own
         return self
 
     def __exit__(
@@ -228,6 +232,13 @@ def _ray() -> Any:
     except ImportError as error:
         raise InputError("the engine ray needs Ray; pip install 'autottt[ray]'") from error
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """Raise an `OSError` where nobody listens; Ray itself goes on trying for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK).close()
 
 
 def _first_line(error: BaseException) -> str:
