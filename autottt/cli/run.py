@@ -74,6 +74,13 @@ def run(
             help="For --engine ray: a cluster, as 10.0.0.1:6379; by default this machine."
         ),
     ] = None,
+    checkpoints: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AUTOTTT_CHECKPOINTS",
+            help="A postgresql:// URL for checkpoints; by default a file in OUT.",
+        ),
+    ] = None,
     retries: Annotated[
         int, typer.Option(help="Further attempts at a task that fails or ends the process.")
     ] = 2,
@@ -108,10 +115,13 @@ def run(
             raise InputError("--log is a file of this machine, and workers of a cluster have none")
         writable(log)
     from autottt.cli.solving import Options, known_strategy, load_solver
+    from autottt.runner.savers import checked_url
     from autottt.runner.stop import Stop, stopping_on_sigterm
 
     if strategy is not None:
         known_strategy(strategy)
+    if checkpoints is not None:
+        checked_url(checkpoints)
     source = _source(tasks)
     stop = Stop(total_seconds)
     with stopping_on_sigterm(stop):
@@ -132,7 +142,15 @@ def run(
             else:
                 solving = Inline(load_solver(options))
             with Screen() as screen:
-                tally = loop.run(out, solving, source, settings, stop=stop, hear=screen.show)
+                tally = loop.run(
+                    out,
+                    solving,
+                    source,
+                    settings,
+                    stop=stop,
+                    hear=screen.show,
+                    checkpoints=checkpoints,
+                )
             described = solving.describe(settings)
         screen.summary(tally, out)
         _report(out, described)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from autottt.controller.checkpoints import Checkpoints
-from autottt.errors import AutotttError, InputError, StoppedError, StorageError
+from autottt.errors import AutotttError, InputError, StoppedError
+from autottt.runner import savers
 from autottt.runner.stop import Stop
 from autottt.runner.watchdog import hard_limit, watched
 from autottt.types import Answer, Decision, Task
@@ -115,7 +115,7 @@ class Failed:
 class NoStorage:
     """The disk or the database failed, and the loop has to end."""
 
-    error: StorageError | OSError | sqlite3.Error
+    error: Exception
 
 
 Outcome = Answered | Offered | Stopped | Died | Failed | NoStorage
@@ -134,7 +134,7 @@ def attempt(
             return _worked(solver, saver, job, settings, stop)
     except StoppedError:
         return Stopped()
-    except (StorageError, sqlite3.Error) as error:
+    except savers.failures() as error:
         return NoStorage(error)
     except OSError as error:
         return NoStorage(error) if error.errno in DISK else _failed(job, error)
