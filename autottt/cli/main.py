@@ -15,6 +15,7 @@ import typer
 from autottt.cli.bench_adapt import bench_adapt
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
+from autottt.cli.bench_scale import bench_scale
 from autottt.cli.bench_serve import bench_serve
 from autottt.cli.bench_text import bench_text
 from autottt.cli.calibrate import calibrate
@@ -82,6 +83,7 @@ COMMANDS = (
     bench_model,
     bench_pretrain,
     bench_text,
+    bench_scale,
     bench_serve,
 )
 for command in COMMANDS:

@@ -108,10 +108,10 @@ class Loop:
     def _work(self, source: Source) -> None:
         while self._stop.reason is None:
             began = self._begin_next(self._next)
-            self._settle(0.0 if began and self._engine.free else WAIT)
-            if not began and not self._under_way and source.ended:
-                break
             idle = not began and not self._under_way
+            if idle and source.ended:
+                break
+            self._settle(0.0 if began and self._engine.free else WAIT)
             self._take(source, WAIT if idle else 0.0)
         reason = self._stop.reason
         if self._shares and not self._stop.asked:

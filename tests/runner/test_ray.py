@@ -135,7 +135,7 @@ def test_a_stop_and_a_limit(tmp_path: Path) -> None:
         if tally.done == 2:
             stop.ask("SIGTERM")
 
-    with Fleet(learner, workers=2) as fleet:
+    with Fleet(learner, workers=1) as fleet:
         first = run(tmp_path, fleet, Known(TASKS), Settings(), stop=stop, hear=hear)
         assert first.stopped == "SIGTERM"
         assert first.waiting >= 4
