@@ -46,7 +46,7 @@ def bench_scale(
         for count in (0, *workers):  # 0 is inline
             rows.append(_measured(tasks[:size], count, seed))
             hear(rows[-1])
-    return {"seed": seed, "rows": rows, "model": _model(rows)}
+    return {"seed": seed, "rows": rows, "model": modelled(rows)}
 
 
 def _measured(tasks: Sequence[Task], workers: int, seed: int) -> JSON:
@@ -73,7 +73,8 @@ def _measured(tasks: Sequence[Task], workers: int, seed: int) -> JSON:
     }
 
 
-def _model(rows: Sequence[JSON]) -> JSON:
+def modelled(rows: Sequence[JSON]) -> JSON:
+    """The model's parameters, in seconds, and what it says of the runs measured and of more."""
     inline = [row for row in rows if not row["workers"]]
     most = max(row["workers"] for row in rows)
     spread = [row for row in rows if row["workers"] == most]
