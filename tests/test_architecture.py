@@ -31,7 +31,8 @@ ALLOWED = {
     "server": BASE | {"serialise", "adapters", "strategies", "controller", "solver"},
     "plugins": BASE | {"serialise", "adapters", "strategies", "controller", "solver", "server"},
     "evaluation": BASE
-    | {"adapters", "strategies", "controller", "solver", "pretraining", "server"},
+    | {"adapters", "strategies", "controller", "solver", "pretraining", "server"}
+    | {"record", "runner"},
     "pretraining": BASE | {"adapters"},
     "record": BASE,
     "runner": BASE | {"serialise", "adapters", "strategies", "controller", "solver", "record"},
