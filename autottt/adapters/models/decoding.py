@@ -76,7 +76,7 @@ class _Rows:
         self, owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int
     ) -> None:
         """`more` is how many tokens will follow; raises `ContextLengthError` if they do not fit."""
-        from transformers import DynamicCache
+        from autottt.adapters.models.cache import growing_cache
 
         n, shared = len(prompts), _shared(owner, prompts)
         head, prompts = prompts[0][:shared], [prompt[shared:] for prompt in prompts]
@@ -94,7 +94,7 @@ class _Rows:
         self.ids, self.mask = ids.to(owner.device), mask.to(owner.device)
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)  # (B, T)
         if owner.prefix is None:
-            self.cache: Any = DynamicCache(config=owner.module.config)
+            self.cache: Any = growing_cache(owner.module.config, more)
         else:
             self.cache = owner.prefix.cache(owner.module.config, n)
             self.mask = torch.cat([owner.prefix.visible(n, (), training=False), self.mask], dim=1)
