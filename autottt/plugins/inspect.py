@@ -11,17 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import anyio.to_thread
-from inspect_ai.model import (
-    ChatMessage,
-    ChatMessageAssistant,
-    GenerateConfig,
-    ModelAPI,
-    ModelOutput,
-    ModelUsage,
-    modelapi,
-)
-from inspect_ai.solver import Generate, Solver, TaskState, solver
-from inspect_ai.tool import ToolChoice, ToolInfo
 
 from autottt.adapters.tasks.prompts import completion, prompt
 from autottt.errors import InputError
@@ -29,6 +18,21 @@ from autottt.plugins.solving import LazySolver
 from autottt.serialise import to_json
 from autottt.server.conversation import Reading, read_turns, read_values
 from autottt.strategies import registry
+
+try:
+    from inspect_ai.model import (
+        ChatMessage,
+        ChatMessageAssistant,
+        GenerateConfig,
+        ModelAPI,
+        ModelOutput,
+        ModelUsage,
+        modelapi,
+    )
+    from inspect_ai.solver import Generate, Solver, TaskState, solver
+    from inspect_ai.tool import ToolChoice, ToolInfo
+except ImportError as error:
+    raise InputError("inspect_ai is missing; pip install 'autottt[inspect]'") from error
 
 AUTO = "auto"
 HONOURED = {"seed"}

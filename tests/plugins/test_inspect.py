@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -17,6 +20,7 @@ from inspect_ai.model import ChatMessageAssistant, ChatMessageUser, GenerateConf
 from inspect_ai.scorer import match
 from inspect_ai.solver import SolverSpec, generate
 
+import autottt
 from autottt.errors import UnknownNameError
 from tests.server.conftest import LINES, OUTPUT, QUERY
 
@@ -95,3 +99,16 @@ def test_inspect_finds_us_by_the_entry_point() -> None:
     """The installed package says where its model and solver are."""
     (point,) = [p for p in entry_points(group="inspect_ai") if p.name == "autottt"]
     assert point.value == "autottt.plugins.inspect"
+
+
+def test_without_inspect_ai_the_remedy_is_named() -> None:
+    """The import ends with the command that installs what is missing."""
+    code = "import sys; sys.modules['inspect_ai.model'] = None; import autottt.plugins.inspect"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(Path(autottt.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "InputError: inspect_ai is missing; pip install 'autottt[inspect]'" in done.stderr
