@@ -191,3 +191,22 @@ def test_a_human_sees_the_gate_warning_in_the_answer(tmp_path: Path) -> None:
     done = run("solve", path, "--strategy", "icl", "--gate", "gate.json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "warning: cannot read the gate file gate.json" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "task.json", "--out", "out"),
+        ("sweep", "task.json", "--out", "log.jsonl"),
+        ("collect", "--out", "log.jsonl"),
+        ("calibrate", "--tasks", "task.json", "--out", "out"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_how_a_model_is_loaded_is_checked_by_every_command(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Before anything is loaded or written."""
+    write(tmp_path, TASK)
+    done = run(*arguments, "--dtype", "float13", folder=tmp_path)
+    refused(done, "--dtype is one of", "'float13'")

@@ -10,7 +10,18 @@ import typer
 from rich.console import Console
 
 from autottt.cli.exits import positive, valid_seed, writable
-from autottt.cli.fit import JOBS, MODEL
+from autottt.cli.fit import JOBS
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TrustRemoteCode,
+    model_settings,
+)
 
 ARMS = ("icl-vote", "ttt-light", "ttt-watch")
 
@@ -22,7 +33,7 @@ def calibrate(
     out: Annotated[
         Path, typer.Option(help="A folder for outcomes, the gate and the report; to continue too.")
     ],
-    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    model: Model = "embedded",
     hours: Annotated[
         float | None, typer.Option(help="Stop measuring after so long; run again to go on.")
     ] = None,
@@ -32,6 +43,13 @@ def calibrate(
     ] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Run the strategies on tasks, fit a gate to most of them, and certify and report on the rest.
 
@@ -40,6 +58,15 @@ def calibrate(
     positive("--hours", hours)
     positive("--jobs", jobs)
     valid_seed(seed)
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
     log, gate_file = out / "outcomes.jsonl", out / "gate.json"
     writable(log)
     from autottt.adapters.tasks.files import load_tasks
@@ -60,6 +87,7 @@ def calibrate(
             chosen,
             log,
             model=model,
+            settings=settings,
             strategies=names,
             seed=seed,
             jobs=jobs,

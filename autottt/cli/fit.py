@@ -12,12 +12,22 @@ import typer
 from rich.console import Console
 
 from autottt.cli.exits import positive, valid_seed, writable
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TrustRemoteCode,
+    model_settings,
+)
 from autottt.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from autottt.controller.outcomes import Outcome
 
-MODEL = "A Hugging Face model: a directory, or a name on the hub."
 STRATEGY = "A strategy to run, given once each; without any: icl, icl-vote, ttt."
 JOBS = "Processes of one thread each; 1 works in this process with all threads."
 
@@ -40,8 +50,15 @@ def collect(
     ] = 900,
     strategy: Annotated[list[str] | None, typer.Option(help=STRATEGY)] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
-    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    model: Model = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Run strategies on generated tasks and log how each did, for `autottt fit`."""
     positive("--tasks-per-family", tasks_per_family)
@@ -50,6 +67,15 @@ def collect(
     positive("--sample", sample)
     positive("--max-cells", max_cells)
     positive("--jobs", jobs)
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
     names = known_strategies(strategy)
     chosen = choose_families(families)
     if sample is not None:
@@ -61,6 +87,7 @@ def collect(
         count = run(
             out,
             model=model,
+            settings=settings,
             families=chosen,
             tasks_per_family=tasks_per_family,
             strategies=names,
@@ -201,8 +228,15 @@ def sweep(
     ] = None,
     strategy: Annotated[list[str] | None, typer.Option(help=STRATEGY)] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
-    model: Annotated[str, typer.Option(help=MODEL)] = "embedded",
+    model: Model = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Run strategies on every task and write how each did."""
     positive("--max-tokens", max_tokens)
@@ -210,6 +244,15 @@ def sweep(
     positive("--sample", sample)
     valid_seed(seed)
     writable(out)
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
     from autottt.adapters.tasks.files import load_tasks
     from autottt.evaluation.benchmark import length
 
@@ -225,5 +268,14 @@ def sweep(
     from autottt.evaluation.collect import sweep as run
 
     with Bars(Console(stderr=True)) as bars:
-        count = run(chosen, out, model=model, strategies=names, seed=seed, jobs=jobs, progress=bars)
+        count = run(
+            chosen,
+            out,
+            model=model,
+            settings=settings,
+            strategies=names,
+            seed=seed,
+            jobs=jobs,
+            progress=bars,
+        )
     typer.echo(f"{count} outcomes in {out}", err=True)

@@ -13,6 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TrustRemoteCode,
+    model_settings,
+)
 from autottt.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,9 +50,7 @@ def run(
     strategy: Annotated[
         str | None, typer.Option(help="Force a strategy; by default the controller chooses.")
     ] = None,
-    model: Annotated[
-        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
-    ] = "embedded",
+    model: Model = "embedded",
     gate: Annotated[
         Path | None, typer.Option(help="A fitted gate; by default the one of the model.")
     ] = None,
@@ -91,6 +100,13 @@ def run(
     log: Annotated[
         Path | None, typer.Option(help="A file of traces to add to, for `feedback` and `fit`.")
     ] = None,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Answer every task once, into OUT/results.jsonl; start again with the same to go on.
 
@@ -118,6 +134,15 @@ def run(
     from autottt.runner.savers import checked_url
     from autottt.runner.stop import Stop, stopping_on_sigterm
 
+    settings = model_settings(
+        device=device,
+        device_map=device_map,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
+    )
     if strategy is not None:
         known_strategy(strategy)
     if checkpoints is not None:
@@ -132,8 +157,10 @@ def run(
         from autottt.runner.engines import Engine, Inline
         from autottt.runner.ray_engine import Fleet
 
-        options = Options(model=model, gate=gate, budget=Budget(price), explore=explore)
-        settings = Settings(strategy, deadline, seed, log, retries, hard_seconds)
+        options = Options(
+            model=model, gate=gate, budget=Budget(price), explore=explore, settings=settings
+        )
+        work = Settings(strategy, deadline, seed, log, retries, hard_seconds)
         with contextlib.ExitStack() as stack:
             solving: Engine
             if engine is Engines.RAY:
@@ -146,12 +173,12 @@ def run(
                     out,
                     solving,
                     source,
-                    settings,
+                    work,
                     stop=stop,
                     hear=screen.show,
                     checkpoints=checkpoints,
                 )
-            described = solving.describe(settings)
+            described = solving.describe(work)
         screen.summary(tally, out)
         _report(out, described)
 

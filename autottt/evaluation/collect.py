@@ -16,6 +16,7 @@ from pathlib import Path
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.loading import ModelSettings
 from autottt.controller.outcomes import (
     ICL_VOTE,
     ArmOutcome,
@@ -43,6 +44,7 @@ def collect(
     out: Path,
     *,
     model: str = "embedded",
+    settings: ModelSettings | None = None,
     families: Sequence[str],
     tasks_per_family: int,
     strategies: Sequence[str] = STRATEGIES,
@@ -53,7 +55,7 @@ def collect(
 ) -> int:
     """Log the strategies on generated tasks; returns how many outcomes the log then holds."""
     tasks = generated_tasks(families, tasks_per_family, seed=seed, max_cells=max_cells)
-    loaded = HuggingFaceModel(model)
+    loaded = HuggingFaceModel(model, settings=settings)
     return measure_all(tasks, out, loaded, strategies, seed, progress, jobs=jobs)
 
 
@@ -83,6 +85,7 @@ def sweep(
     out: Path,
     *,
     model: str = "embedded",
+    settings: ModelSettings | None = None,
     strategies: Sequence[str],
     seed: int = 0,
     jobs: int = 1,
@@ -91,7 +94,7 @@ def sweep(
 ) -> int:
     """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids."""
     grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
-    loaded = HuggingFaceModel(model)
+    loaded = HuggingFaceModel(model, settings=settings)
     return measure_all(grouped, out, loaded, strategies, seed, progress, jobs=jobs, until=until)
 
 
@@ -155,8 +158,10 @@ def _results(
         return
     from joblib import Parallel, delayed, parallel_config
 
+    assert isinstance(model, HuggingFaceModel)
+    source = model.name, model.settings
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        work = (delayed(_elsewhere)(t, g, r, model.name, strategies, seed) for g, t, r in todo)
+        work = (delayed(_elsewhere)(t, g, r, source, strategies, seed) for g, t, r in todo)
         yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
 
 
@@ -164,18 +169,18 @@ def _elsewhere(
     task: Task,
     group: str,
     related: tuple[Task, ...],
-    model: str,
+    source: tuple[str, ModelSettings],
     strategies: Sequence[str],
     seed: int,
 ) -> Outcome | str:
-    context = RunContext(_model(model), seed, adapters=_adapters(model), related=related)
+    context = RunContext(_model(*source), seed, adapters=_adapters(source[0]), related=related)
     return _measured(task, group, context, strategies)
 
 
 @cache
-def _model(name: str) -> HuggingFaceModel:
+def _model(name: str, settings: ModelSettings) -> HuggingFaceModel:
     """The model of a worker process, loaded once."""
-    return HuggingFaceModel(name)
+    return HuggingFaceModel(name, settings=settings)
 
 
 @cache

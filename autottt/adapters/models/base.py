@@ -195,7 +195,7 @@ class LanguageModel(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Of the weights as loaded."""
+        """Of the weights as loaded, and of how they are asked where that is not the usual way."""
 
     @property
     def lora_targets(self) -> tuple[str, ...]:

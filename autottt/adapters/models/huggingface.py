@@ -73,7 +73,9 @@ class HuggingFaceModel:
         self.ends = self.tokens.ends(self.format) | _generation_ends(self.module)
         self.slides = any(DynamicCache(config=config).is_sliding)  # attention over a window alone
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
-        self.fingerprint = fingerprint(self.module)
+        self._weights = fingerprint(self.module)
+        usual = self.tokens.format("auto", native=native)
+        self.fingerprint = self._weights + self.settings.unusual(type(self.format) is type(usual))
 
     def reload(self) -> None:
         """Load the weights again from their source."""
@@ -82,7 +84,7 @@ class HuggingFaceModel:
 
     def verify(self) -> bool:
         with self.lock:
-            return fingerprint(self.module) == self.fingerprint
+            return fingerprint(self.module) == self._weights
 
     def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
         return list(self.tokens.encode(text, control, follows))

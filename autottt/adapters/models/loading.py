@@ -41,6 +41,15 @@ class ModelSettings:
     format: str = "auto"
     lora_targets: tuple[str, ...] = ()
 
+    def unusual(self, own_format: bool) -> str:
+        """What answers depend on besides the weights: nothing where a model is asked its own way.
+
+        It ends the model's fingerprint, by which adapters, outcomes, gates and results are known.
+        """
+        parts = [] if own_format else [self.format]
+        parts += ["lora:" + ",".join(self.lora_targets)] if self.lora_targets else []
+        return "".join(f" {part}" for part in parts)
+
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise InputError(f"--dtype is one of {', '.join(DTYPES)}, not {self.dtype!r}")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from autottt.adapters.models.fingerprint import _scales
 from autottt.adapters.models.huggingface import HuggingFaceModel, rate_scale
 from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.lora_layers import lora_targets
+from autottt.adapters.tasks.formats import Arrow
 from autottt.errors import InputError, StrategyError, UnknownNameError
 from tests.adapters.models.zoo import save
 from tests.conftest import ROOT
@@ -176,3 +178,18 @@ def test_large_models_learn_more_slowly() -> None:
     assert rate_scale(2_264_640) == 1
     assert rate_scale(8_000_000_000) == pytest.approx(0.1)
     assert 0.1 < rate_scale(100_000_000) < 1
+
+
+def test_another_way_of_asking_is_another_fingerprint(tiny_model_folder: Path) -> None:
+    """What was learnt of a model under one prompt format is not used under another."""
+
+    def loaded(**given: Any) -> HuggingFaceModel:
+        return HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(**given))
+
+    usual = loaded()
+    other = "plain" if isinstance(usual.format, Arrow) else "arrow"
+    changed = [loaded(format=other), loaded(lora_targets=("q_proj",))]
+    assert len({usual.fingerprint, *(m.fingerprint for m in changed)}) == 3
+    named = "arrow" if isinstance(usual.format, Arrow) else "plain"
+    assert loaded(format=named).fingerprint == usual.fingerprint
+    assert all(model.verify() for model in changed)
