@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from autottt.controller.checkpoints import Checkpoints
 from autottt.errors import AutotttError, InputError, StoppedError
 from autottt.runner import savers
@@ -123,7 +121,7 @@ Outcome = Answered | Offered | Stopped | Died | Failed | NoStorage
 
 def attempt(
     solver: Solver,
-    saver: BaseCheckpointSaver[str] | None,
+    saver: savers.Saver | None,
     job: Job,
     settings: Settings,
     stop: Stop,
@@ -144,7 +142,7 @@ def attempt(
 
 def _worked(
     solver: Solver,
-    saver: BaseCheckpointSaver[str] | None,
+    saver: savers.Saver | None,
     job: Job,
     settings: Settings,
     stop: Stop,

@@ -8,16 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from autottt.runner.attempts import Job, Outcome, Settings, attempt
 from autottt.runner.queue import Run
+from autottt.runner.savers import Saver
 from autottt.runner.stop import Stop
 
 if TYPE_CHECKING:
     from autottt.solver import Solver
-
-Saver = BaseCheckpointSaver[str]
 
 
 class Engine(Protocol):

@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from langgraph.checkpoint.base import BaseCheckpointSaver
-
 from autottt.errors import TaskError
 from autottt.runner import results, savers
 from autottt.runner.attempts import (
@@ -81,7 +79,7 @@ class Loop:
         path: Path,
         engine: Engine,
         queue: Queue,
-        saver: BaseCheckpointSaver[str],
+        saver: savers.Saver,
         settings: Settings,
         stop: Stop,
         hear: Hear,

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any, Self
 from autottt.errors import AutotttError, InputError, WorkerError
 from autottt.runner import savers
 from autottt.runner.attempts import Died, Failed, Job, Outcome, Settings, attempt
-from autottt.runner.engines import Saver, describe
+from autottt.runner.engines import describe
 from autottt.runner.queue import Run
+from autottt.runner.savers import Saver
 from autottt.runner.stop import Stop
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Fleet:
             _knock(self._address)
             self._ray.init(**self._start())
         except (OSError, ValueError, RuntimeError, self._ray.exceptions.RayError) as error:
+            self._ray.shutdown()
             raise InputError(
                 f"there is no Ray cluster at {self._address!r} ({_first_line(error)}); start one "
                 "with `ray start --head`, or leave --address out"
@@ -121,7 +123,8 @@ class Fleet:
         if self._address is not None:
             return {"address": self._address, **quiet}
         room = {} if self._wanted is None else {"num_cpus": self._wanted}
-        return {"include_dashboard": False, "object_store_memory": STORE, **room, **quiet}
+        own = {"address": "local", "include_dashboard": False, "object_store_memory": STORE}
+        return {**own, **room, **quiet}  # local whatever RAY_ADDRESS says
 
     def describe(self, settings: Settings) -> Run:
         """Starts the actors at the first call."""
