@@ -19,6 +19,7 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
+    TensorParallel,
     TrustRemoteCode,
     model_settings,
 )
@@ -45,6 +46,7 @@ def calibrate(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     prompts: Format = "auto",
@@ -61,6 +63,7 @@ def calibrate(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,

@@ -20,6 +20,7 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
+    TensorParallel,
     TrustRemoteCode,
     model_settings,
 )
@@ -31,6 +32,7 @@ def doctor(
     model: Model = "embedded",
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -43,6 +45,7 @@ def doctor(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,

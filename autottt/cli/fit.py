@@ -20,6 +20,7 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
+    TensorParallel,
     TrustRemoteCode,
     model_settings,
 )
@@ -54,6 +55,7 @@ def collect(
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     prompts: Format = "auto",
@@ -70,6 +72,7 @@ def collect(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,
@@ -232,6 +235,7 @@ def sweep(
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     prompts: Format = "auto",
@@ -247,6 +251,7 @@ def sweep(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,

@@ -21,6 +21,7 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
+    TensorParallel,
     TrustRemoteCode,
     model_settings,
 )
@@ -102,6 +103,7 @@ def run(
     ] = None,
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     prompts: Format = "auto",
@@ -125,6 +127,8 @@ def run(
     valid_seed(seed)
     if engine is Engines.INLINE and (workers is not None or address is not None):
         raise InputError("--workers and --address are for --engine ray")
+    if engine is Engines.RAY and tensor_parallel > 1:
+        raise InputError("--tensor-parallel is for --engine inline: a Ray worker has one GPU")
     positive("--workers", workers)
     if log is not None:
         if address is not None:
@@ -137,6 +141,7 @@ def run(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,

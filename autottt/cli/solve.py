@@ -30,6 +30,7 @@ from autottt.cli.sources import (
     LoraTargets,
     Model,
     Quantize,
+    TensorParallel,
     TrustRemoteCode,
     answer_format,
     model_settings,
@@ -76,6 +77,7 @@ def solve(
     model: Model = "embedded",
     device: Device = None,
     device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
     quantize: Quantize = None,
     trust_remote_code: TrustRemoteCode = False,
@@ -175,6 +177,7 @@ def solve(
     settings = model_settings(
         device=device,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         dtype=dtype,
         quantize=quantize,
         trust_remote_code=trust_remote_code,

@@ -20,6 +20,9 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ...; else a
 DeviceMap = Annotated[
     str | None, typer.Option(help="Spread the model over devices: auto, balanced, ...")
 ]
+TensorParallel = Annotated[
+    int, typer.Option(help="Processes that each hold a part of every layer, on GPUs of their own.")
+]
 Dtype = Annotated[str, typer.Option(help="Of the weights: auto, float32, bfloat16 or float16.")]
 Quantize = Annotated[str | None, typer.Option(help="Load the weights in 4bit or 8bit.")]
 TrustRemoteCode = Annotated[
@@ -36,6 +39,7 @@ def model_settings(
     *,
     device: str | None = None,
     device_map: str | None = None,
+    tensor_parallel: int = 1,
     dtype: str = "auto",
     quantize: str | None = None,
     trust_remote_code: bool = False,
@@ -50,6 +54,7 @@ def model_settings(
         device=device,
         dtype=dtype,
         device_map=device_map,
+        tensor_parallel=tensor_parallel,
         quantize=quantize,  # type: ignore[arg-type]
         trust_remote_code=trust_remote_code,
         format=prompts,

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from autottt import Solver
-from autottt.adapters.models import session as session_module
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import (
     BiasSettings,
@@ -25,6 +24,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.progress import Run
 from autottt.adapters.tasks.prompts import completion
 from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
@@ -151,7 +151,7 @@ def test_held_out_rows_stop_a_training_and_choose_its_step(model: HuggingFaceMod
 
 def test_a_score_counts_every_turn_once() -> None:
     """Scores are means over the last turns; before each has come there is none but the first."""
-    run = session_module._Run(0, lambda step: [], HeldOut(lambda check: [], 3))
+    run = Run(0, lambda step: [], HeldOut(lambda check: [], 3))
     parameters: list[Any] = []
     scores = []
     for number, exact in enumerate([0.0, 1.0, 0.5, 0.0, 1.0]):

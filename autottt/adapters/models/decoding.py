@@ -182,7 +182,9 @@ class _Decoder:
         self.rows = _Rows(owner, prompts, max_new_tokens)
 
     def expired(self) -> bool:
-        return self.deadline is not None and time.monotonic() >= self.deadline
+        if self.deadline is None:
+            return False
+        return self.owner.ranks.agreed(time.monotonic)() >= self.deadline
 
     def extended(self, path: _Path, token: int, stats: tuple[float, float, float]) -> _Path:
         """The path with one more token, its text decoded only where the answer may have ended."""

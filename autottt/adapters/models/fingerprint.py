@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 def fingerprint(model: nn.Module) -> str:
-    """A 128-bit hash over the name, dtype, shape and bytes of every parameter and buffer."""
+    """A 128-bit hash over the name, dtype, shape and bytes of every parameter and buffer.
+
+    Of a model that several processes hold together, of the part in this one.
+    """
+    return _hash(model, local)
+
+
+def whole_fingerprint(model: nn.Module) -> str:
+    """That of the model if one process held it; a call that all of them make together."""
+    return _hash(model, lambda tensor: tensor.full_tensor() if is_split(tensor) else tensor)
+
+
+def is_split(tensor: Tensor) -> bool:
+    """Whether several processes hold the tensor together."""
+    return hasattr(tensor, "placements")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process has of it."""
+    split: Any = tensor
+    found: Tensor = split.to_local() if is_split(tensor) else tensor
+    return found
+
+
+def _hash(model: nn.Module, value: Callable[[Any], Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     entries = [*model.named_parameters(), *model.named_buffers(), *_scales(model)]
-    for name, tensor in sorted(entries, key=lambda entry: entry[0]):
+    for name, entry in sorted(entries, key=lambda entry: entry[0]):
+        tensor = value(entry.detach())
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
@@ -37,7 +63,7 @@ def _scales(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _bytes(tensor: Tensor) -> memoryview:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().data
 
 

@@ -11,29 +11,45 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache, wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
 from autottt.adapters.models.decoding import Greedy, Threshold, batches, score_answers
-from autottt.adapters.models.fingerprint import fingerprint
+from autottt.adapters.models.fingerprint import fingerprint, whole_fingerprint
 from autottt.adapters.models.loading import ModelSettings, load_module, load_tokenizer
 from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
+from autottt.adapters.models.ranks import Ranks, of
 from autottt.adapters.models.session import AdapterSession
 from autottt.adapters.models.tokens import Tokens
-from autottt.errors import ContextLengthError, InputError
+from autottt.errors import ContextLengthError, InputError, WorkerError
 
 log = logging.getLogger(__name__)
 BATCH_TOKENS = 16_384  # of one scoring forward
 NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was trained on
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
 PROMPTS = 8  # whose answers are scored in one go
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _everywhere(
+    method: Callable[Concatenate[HuggingFaceModel, P], T],
+) -> Callable[Concatenate[HuggingFaceModel, P], T]:
+    """Exclusively, and in every process that holds a part of the model."""
+
+    @wraps(method)
+    def call(self: HuggingFaceModel, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.told(method.__name__, *args, **kwargs):
+            return method(self, *args, **kwargs)
+
+    return call
 
 
 class HuggingFaceModel:
@@ -45,10 +61,12 @@ class HuggingFaceModel:
         *,
         settings: ModelSettings | None = None,
         compiled: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         """`compiled` makes training steps faster and the first one about a minute slower.
 
-        Raises `InputError` where it needs a C++ compiler and there is none.
+        `ranks` is for the other processes of one model. Raises `InputError` where compiling needs a
+        C++ compiler and there is none.
         """
         compilers = os.environ.get("CXX", "c++"), "g++", "clang++"
         if compiled and not any(map(shutil.which, compilers)):
@@ -58,11 +76,15 @@ class HuggingFaceModel:
         self.name = name
         self.compiled = compiled
         self.settings = settings or ModelSettings()
+        if compiled and self.settings.tensor_parallel > 1:
+            raise InputError("compiled steps are for a model in one process")
         self.lock = threading.RLock()
+        self.ranks = ranks or of(self.settings.tensor_parallel)
+        self.opened: AdapterSession | None = None
         self.prefix: Prefix | None = None  # stands before every row while a session trains one
         self.grouped = False  # whether rows are groups with adapters of their own
         self.tokenizer = load_tokenizer(name, self.settings)
-        self.module = load_module(name, self.settings)
+        self._load()
         self.device = str(self.module.device)
         config = self.module.config
         text = config.get_text_config()
@@ -73,18 +95,60 @@ class HuggingFaceModel:
         self.ends = self.tokens.ends(self.format) | _generation_ends(self.module)
         self.slides = any(DynamicCache(config=config).is_sliding)  # attention over a window alone
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
-        self._weights = fingerprint(self.module)
         usual = self.tokens.format("auto", native=native)
-        self.fingerprint = self._weights + self.settings.unusual(type(self.format) is type(usual))
+        self.fingerprint = self._whole + self.settings.unusual(type(self.format) is type(usual))
+
+    def _load(self) -> None:
+        self.ranks.start(self.name, self.settings)
+        try:
+            self.module = load_module(self.name, self.settings)
+            self._weights = fingerprint(self.module)
+            self._whole = whole_fingerprint(self.module) if self.ranks.size > 1 else self._weights
+            self.ranks.gathered(None)
+        except BaseException:
+            self.ranks.stop()
+            raise
 
     def reload(self) -> None:
-        """Load the weights again from their source."""
-        self.module = load_module(self.name, self.settings)
-        log.warning("model %s was loaded again", self.name)
+        """Load the weights again from their source; with other processes, before the next call."""
+        if self.ranks.size > 1:
+            self.ranks.stop()
+        else:
+            self._load()
+        log.warning("model %s is loaded again", self.name)
 
-    def verify(self) -> bool:
+    def close(self) -> None:
+        """End the other processes that hold a part of the model; a later call starts them again."""
         with self.lock:
-            return fingerprint(self.module) == self._weights
+            self.ranks.stop()
+
+    @contextmanager
+    def told(self, call: str, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Make a call in every process that holds a part of the model; see `Ranks.told`.
+
+        Raises `WorkerError` where one of them is lost.
+        """
+        with self.lock:
+            if self.ranks.lost and self.opened is not None:
+                raise WorkerError("a process that held a part of the model is gone")
+            if self.ranks.lost:
+                self._load()
+            with self.ranks.told(call, *args, **kwargs):
+                yield
+
+    def follow(self, call: str, *args: Any, **kwargs: Any) -> None:
+        """In another process: make the call that the first one makes."""
+        session = call.removeprefix("session.")
+        if session == call:
+            getattr(self, call)(*args, **kwargs)
+        elif session == "open":
+            AdapterSession(self, *args, **kwargs).open()
+        else:
+            getattr(self.opened, session)(*args, **kwargs)
+
+    @_everywhere
+    def verify(self) -> bool:
+        return all(self.ranks.gathered(fingerprint(self.module) == self._weights))
 
     def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
         return list(self.tokens.encode(text, control, follows))
@@ -151,10 +215,10 @@ class HuggingFaceModel:
             logits_to_keep=logits_to_keep,
         )
 
+    @_everywhere
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
-        with self.lock:
-            return [score for chunk in _chunks(sequences) for score in self._score(chunk)]
+        return [score for chunk in _chunks(sequences) for score in self._score(chunk)]
 
     def _score(self, sequences: Sequence[TokenSequence]) -> Iterator[Score]:
         ids, mask, targets = self.pad(sequences)
@@ -170,23 +234,24 @@ class HuggingFaceModel:
                 exact=bool((scores.argmax(-1) == wanted).all()),
             )
 
+    @_everywhere
     @torch.inference_mode()
     def score_answers(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
     ) -> list[list[float]]:
         size = len(prompts) if self.grouped else PROMPTS  # groups of rows stay together
-        with self.lock:
-            return [
-                scores
-                for begin in range(0, len(prompts), max(1, size))
-                for scores in score_answers(
-                    self, prompts[begin : begin + size], answers[begin : begin + size]
-                )
-            ]
+        return [
+            scores
+            for begin in range(0, len(prompts), max(1, size))
+            for scores in score_answers(
+                self, prompts[begin : begin + size], answers[begin : begin + size]
+            )
+        ]
 
+    @_everywhere
     @torch.inference_mode()
     def embed(self, ids: Sequence[int]) -> list[float]:
-        with self.lock, self.autocast():
+        with self.autocast():
             given = torch.tensor([ids], device=self.device)
             states = self.module(
                 input_ids=given, output_hidden_states=True, logits_to_keep=1
@@ -194,6 +259,7 @@ class HuggingFaceModel:
         mean: list[float] = states[0].float().mean(0).tolist()
         return mean
 
+    @_everywhere
     @torch.inference_mode()
     def generate(
         self,
@@ -203,13 +269,13 @@ class HuggingFaceModel:
         stop: str,
         deadline: float | None = None,
     ) -> list[Completion]:
-        with self.lock:
-            return [
-                done
-                for some in batches(self, prompts, max_new_tokens)
-                for done in Greedy(self, some, max_new_tokens, stop, deadline).run()
-            ]
+        return [
+            done
+            for some in batches(self, prompts, max_new_tokens)
+            for done in Greedy(self, some, max_new_tokens, stop, deadline).run()
+        ]
 
+    @_everywhere
     @torch.inference_mode()
     def search(
         self,
@@ -220,12 +286,11 @@ class HuggingFaceModel:
         least: float,
         deadline: float | None = None,
     ) -> list[list[Completion]]:
-        with self.lock:
-            return [
-                found
-                for some in batches(self, prompts, max_new_tokens)
-                for found in Threshold(self, some, max_new_tokens, stop, deadline, least).run()
-            ]
+        return [
+            found
+            for some in batches(self, prompts, max_new_tokens)
+            for found in Threshold(self, some, max_new_tokens, stop, deadline, least).run()
+        ]
 
     def training_rows(self, length: int) -> int:
         room = SHARE * free_bytes(self.device)
@@ -234,7 +299,8 @@ class HuggingFaceModel:
     def decoding_tokens(self) -> int:
         """How many tokens of prompts and answers are decoded together, by free memory."""
         each = 2 * cache_bytes(self.module.config.get_text_config())  # twice while rows are copied
-        return min(DECODED_TOKENS, int(SHARE * free_bytes(self.device) // each))
+        free = self.ranks.agreed(free_bytes)(self.device)
+        return min(DECODED_TOKENS, int(SHARE * free // each))
 
     def peak_bytes(self) -> int:
         return peak_bytes(self.device)

@@ -27,7 +27,8 @@ class ModelSettings:
 
     `device` is a torch device, by default a GPU where there is one; `device_map` ("auto",
     "balanced", ...) spreads a large model over several and needs accelerate. `dtype` is that of the
-    weights, as stored for "auto".
+    weights, as stored for "auto". `tensor_parallel` processes of this machine each hold a part of
+    every layer, on a GPU of its own where there are any.
     `quantize` loads them in 4 or 8 bits with bitsandbytes. `format` is how prompts are written (see
     `tokens.FORMATS`). `lora_targets` are ends of module names, by default every linear layer but
     the output head and routers.
@@ -36,6 +37,7 @@ class ModelSettings:
     device: str | None = None
     dtype: str = "auto"
     device_map: str | None = None
+    tensor_parallel: int = 1
     quantize: Literal["4bit", "8bit"] | None = None
     trust_remote_code: bool = False
     format: str = "auto"
@@ -57,12 +59,31 @@ class ModelSettings:
             raise InputError(f"--quantize is 4bit or 8bit, not {self.quantize!r}")
         if self.device is not None and self.device_map is not None:
             raise InputError("give one of --device and --device-map")
+        self._check_parts()
         if self.device is not None:
             try:
                 torch.empty(0, device=self.device)
             except (RuntimeError, AssertionError) as error:
                 why = str(error).splitlines()[0]
                 raise InputError(f"the device {self.device!r} cannot be used: {why}") from error
+
+    def _check_parts(self) -> None:
+        """Whether the model can be held by that many processes."""
+        parts = self.tensor_parallel
+        if parts < 1:
+            raise InputError(f"--tensor-parallel is a number of processes, not {parts}")
+        if parts == 1:
+            return
+        if self.device_map is not None or self.quantize is not None:
+            raise InputError("--tensor-parallel goes with neither --device-map nor --quantize")
+        if self.device not in (None, "cuda" if torch.cuda.is_available() else "cpu"):
+            raise InputError(
+                f"--tensor-parallel takes the GPUs of this machine, or its CPU where there are "
+                f"none, not --device {self.device}"
+            )
+        found = torch.cuda.device_count()
+        if torch.cuda.is_available() and found < parts:
+            raise InputError(f"--tensor-parallel {parts} needs as many GPUs, and there are {found}")
 
 
 def load_tokenizer(name: str, settings: ModelSettings) -> Any:
@@ -80,7 +101,9 @@ def load_module(name: str, settings: ModelSettings) -> Any:
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {"dtype": settings.dtype}
-    if settings.device_map is not None:
+    if settings.tensor_parallel > 1:
+        options |= _in_parts(name, settings)
+    elif settings.device_map is not None:
         options["device_map"] = settings.device_map
     elif settings.quantize is not None:
         options["device_map"] = {"": device_of(settings)}
@@ -93,7 +116,7 @@ def load_module(name: str, settings: ModelSettings) -> Any:
             trust_remote_code=settings.trust_remote_code,
             **options,
         )
-    if "device_map" not in options:
+    if "device_map" not in options and settings.tensor_parallel == 1:
         module.to(device_of(settings))  # type: ignore[arg-type]
     module.train(False)
     return module
@@ -116,6 +139,29 @@ def source(name: str) -> str:
             f"{', '.join(sorted(SHIPPED))}"
         )
     return str(Path(name).expanduser()) if name.startswith("~") else name
+
+
+def _in_parts(name: str, settings: ModelSettings) -> dict[str, Any]:
+    """How transformers is told to load this process's part; raises `InputError`."""
+    from transformers import AutoConfig
+    from transformers.distributed.configuration_utils import DistributedConfig
+
+    with _reported(name):
+        config = AutoConfig.from_pretrained(
+            source(name), trust_remote_code=settings.trust_remote_code
+        ).get_text_config()
+    size = settings.tensor_parallel
+    heads = config.num_attention_heads
+    for what, count in (
+        ("attention heads", heads),
+        ("key-value heads", getattr(config, "num_key_value_heads", None) or heads),
+    ):
+        if count % size:
+            raise InputError(
+                f"{name!r} has {count} {what}, which {size} processes cannot share; give a "
+                "--tensor-parallel that divides them"
+            )
+    return {"distributed_config": DistributedConfig(tp_size=size)}
 
 
 def _quantization(kind: str) -> Any:

@@ -8,21 +8,30 @@ place of its base and calls it; taking it off puts the very same module back.
 A layer holds one pair (A, B) for each of K tasks. The rows of a batch are equal groups in order,
 one for each selected task, and each group goes through its own pair: one pass of the frozen base
 serves them all, with the results of one task at a time.
+
+Of a layer that several processes hold together, each has the part of B for its outputs and a copy
+of A, or the part of A for its inputs and a copy of B. What passes between them is the r values in
+the middle, so the copies see the same gradients.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import LoraSettings
+from autottt.adapters.models.fingerprint import is_split
+from autottt.adapters.models.ranks import Part, copied, summed
 from autottt.errors import StrategyError
 
 ALL_LINEAR = "all-linear"
 ROUTERS = ("gate", "router", "shared_expert_gate")
+OUTPUTS, INPUTS = "colwise", "rowwise"  # what of a layer is split, as transformers names it
+WHOLE = ("colwise_rep", "colwise_gather_output", "rowwise_rep", "rowwise_split_input", "replicate")
 
 
 class LoraLinear(nn.Module):
@@ -32,14 +41,26 @@ class LoraLinear(nn.Module):
     """
 
     def __init__(
-        self, base: nn.Module, settings: LoraSettings, generators: Sequence[torch.Generator]
+        self,
+        base: nn.Module,
+        settings: LoraSettings,
+        generators: Sequence[torch.Generator],
+        split: str | None = None,
     ) -> None:
+        """`split` says whether each process sees a part of the `OUTPUTS` or of the `INPUTS`."""
         super().__init__()
         inward, outward = _shape(base)
         device = next(base.parameters()).device
         bound = 1 / math.sqrt(inward)  # kaiming_uniform with a = sqrt(5), as peft draws it
         draw = torch.stack([torch.rand(settings.rank, inward, generator=g) for g in generators])
         self.base = base
+        self.parts: dict[str, Part] = {}  # of the parameters that are not whole here
+        if split == OUTPUTS:
+            self.parts["lora_b"] = part = _part(base, 0)
+            outward = part.end - part.begin
+        elif split == INPUTS:
+            self.parts["lora_a"] = part = _part(base, 1)
+            draw = part.of(draw)
         self.scale = settings.alpha / settings.rank
         self.dropout = settings.dropout
         self.lora_a = nn.Parameter(((2 * draw - 1) * bound).to(device))
@@ -57,9 +78,17 @@ class LoraLinear(nn.Module):
             a, b = a[self.selected], b[self.selected]
         x = x.to(self._dtype(x))
         if len(a) == 1:
-            return y + nn.functional.linear(nn.functional.linear(x, a[0]), b[0]).to(y.dtype)
+            inner = self._exchanged(nn.functional.linear(x, a[0]))
+            return y + nn.functional.linear(inner, b[0]).to(y.dtype)
         grouped = x.reshape(len(a), -1, x.shape[-1])  # (G, N, in)
-        return y + torch.bmm(torch.bmm(grouped, a.mT), b.mT).reshape(y.shape).to(y.dtype)
+        inner = self._exchanged(torch.bmm(grouped, a.mT))
+        return y + torch.bmm(inner, b.mT).reshape(y.shape).to(y.dtype)
+
+    def _exchanged(self, inner: Tensor) -> Tensor:
+        """(..., r) between A and B, where processes hold parts of one of them."""
+        if "lora_a" in self.parts:
+            return summed(inner)
+        return copied(inner) if "lora_b" in self.parts else inner
 
     def _dtype(self, x: Tensor) -> torch.dtype:
         return x.dtype if torch.is_autocast_enabled(x.device.type) else self.lora_a.dtype
@@ -76,7 +105,7 @@ def attach(
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     layers = {}
     for name, base in list(_targets(module, settings)):
-        layers[name] = LoraLinear(base, settings, generators)
+        layers[name] = LoraLinear(base, settings, generators, _split(module, name, base))
         replace_module(module, name, layers[name])
     if not layers:
         raise StrategyError(
@@ -106,6 +135,34 @@ def _targets(module: nn.Module, settings: LoraSettings) -> Iterator[tuple[str, n
         chosen = name.rpartition(".")[2] not in ROUTERS
         if chosen if settings.targets == ALL_LINEAR else name.endswith(tuple(settings.targets)):
             yield name, layer
+
+
+def _split(module: nn.Module, name: str, base: nn.Module) -> str | None:
+    """What of a layer's inputs and outputs each process sees a part of, if anything."""
+    if not is_split(next(base.parameters())):
+        return None
+    from transformers.distributed.parallel_utils import replace_layer_number_by_wildcard
+
+    style = module.tp_plan.get(replace_layer_number_by_wildcard(name))  # type: ignore[union-attr, operator]
+    if style in (OUTPUTS, INPUTS):
+        return str(style)
+    if style in WHOLE:
+        return None
+    raise StrategyError(
+        f"a LoRA cannot sit on {name}, whose weights are in parts ({style}); name the others with "
+        "--lora-targets"
+    )
+
+
+def _part(base: nn.Module, dim: int) -> Part:
+    """This process's part of the outputs (0) or inputs (1) of a linear layer, as dim + 1 here."""
+    from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+
+    weight: Any = base.weight
+    shape, offset = compute_local_shape_and_global_offset(
+        weight.shape, weight.device_mesh, weight.placements
+    )
+    return Part(dim + 1, offset[dim], offset[dim] + shape[dim], int(weight.shape[dim]))
 
 
 def _is_linear(layer: nn.Module) -> bool:

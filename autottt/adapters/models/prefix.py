@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import PrefixSettings, TokenSequence
+from autottt.adapters.models.ranks import Part
 
 
 class Prefix:
@@ -36,6 +37,16 @@ class Prefix:
             f"{place}.{part}": nn.Parameter(getattr(layer, part).detach().float().clone())
             for place, layer in enumerate(cache.layers)
             for part in ("keys", "values")
+        }
+
+    def parts(self, config: Any, rank: int) -> dict[str, Part]:
+        """Which heads of each parameter are here, where other processes have others."""
+        text = config.get_text_config()
+        heads = int(getattr(text, "num_key_value_heads", None) or text.num_attention_heads)
+        return {
+            name: Part(1, rank * value.shape[1], (rank + 1) * value.shape[1], heads)
+            for name, value in self.parameters.items()
+            if value.shape[1] < heads
         }
 
     def cache(self, config: Any, rows: int) -> Any:

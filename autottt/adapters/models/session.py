@@ -36,85 +36,15 @@ from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
-from autottt.errors import DivergenceError, RestorationError, StrategyError
+from autottt.adapters.models.progress import Run
+from autottt.adapters.models.ranks import Part, elsewhere, joined
+from autottt.errors import RestorationError, StrategyError
 
 if TYPE_CHECKING:
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
-SMOOTHING = 0.8  # of the running mean loss
 EAGER_BYTES = 2**30  # of attention weights up to which the plain kernel is used on a CPU
 _NOTHING = TokenSequence((0,), (False,))  # a row without a target, to make groups equal
-
-
-class _Run:
-    """One place's part of a training: its batches, its losses, its checks, and why it ended."""
-
-    def __init__(self, place: int, batch: Batches, held_out: HeldOut | None) -> None:
-        self.place, self.batch, self.held_out = place, batch, held_out
-        self.losses: list[float] = []
-        self.checks: list[Check] = []
-        self.tokens = 0
-        self.smooth = math.nan
-        self.reason: str | None = None
-        self.best: Check | None = None
-        self.best_at = 0  # the number of the check that gave it
-        self.kept: list[Tensor] | None = None
-
-    def note(self, loss: float, rate: float) -> None:
-        """Add the loss of a step; raises `DivergenceError` if it is not finite."""
-        if not math.isfinite(loss):
-            raise DivergenceError(
-                f"the training loss is {loss} at step {len(self.losses)}; lower the learning rate "
-                f"({rate:g})"
-            )
-        first = not self.losses
-        self.smooth = loss if first else SMOOTHING * self.smooth + (1 - SMOOTHING) * loss
-        self.losses.append(loss)
-
-    def keep(self, parameters: Sequence[Tensor]) -> None:
-        self.kept = [p[self.place].detach().clone() for p in parameters]
-
-    def check(self, found: Check, parameters: Sequence[Tensor]) -> None:
-        """Add a check, and keep the weights if the score is the best so far."""
-        self.checks.append(found)
-        score = self.score()
-        if score is None:
-            return
-        if self.best is None or (score.exact, -score.loss) > (self.best.exact, -self.best.loss):
-            self.best, self.best_at = score, len(self.checks) - 1
-            self.keep(parameters)
-
-    def score(self) -> Check | None:
-        """The mean of the last turns' checks; None until each turn has come."""
-        assert self.held_out is not None
-        if len(self.checks) == 1:
-            return self.checks[0]
-        last = self.checks[1:][-self.held_out.turns :]
-        if len(last) < self.held_out.turns:
-            return None
-        n = len(last)
-        loss, exact = sum(c.loss for c in last) / n, sum(c.exact for c in last) / n
-        return Check(last[-1].step, loss, exact)
-
-    def verdict(self, settings: TrainSettings) -> str | None:
-        """Why the checks say to stop, if they do."""
-        score = self.score()
-        if score is not None and score.exact >= settings.enough:
-            return f"{score.exact:.0%} of held-out outputs exact"
-        best = max(check.exact for check in self.checks)
-        if len(self.checks) > settings.patience and best <= settings.hopeless:
-            return f"held-out outputs at most {best:.0%} exact in {settings.patience} checks"
-        return None
-
-    def record(self) -> TrainRecord:
-        return TrainRecord(
-            steps=len(self.losses),
-            tokens=self.tokens,
-            losses=tuple(self.losses),
-            stop_reason=self.reason or "",
-            checks=tuple(self.checks),
-            best=self.best,
-        )
 
 
 class AdapterSession:
@@ -128,15 +58,16 @@ class AdapterSession:
         self._seeds = seeds
         self._layers: list[Any] = []  # whatever has `selected`
         self._parameters: dict[str, nn.Parameter] = {}
+        self._parts: dict[str, Part] = {}  # of parameters (K, ...) that other processes share
         self._snapshot: Snapshot | None = None
 
     def __enter__(self) -> AdapterSession:
         self._owner.lock.acquire()
         try:
-            self._snapshot = Snapshot.take(self._owner.module)
-            self._attach()
+            with self._owner.told("session.open", self._settings, seeds=self._seeds):
+                self.open()
         except BaseException:
-            self._leave()
+            self._owner.lock.release()
             raise
         return self
 
@@ -146,7 +77,24 @@ class AdapterSession:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._leave()
+        try:
+            if self._owner.ranks.lost:
+                self.close()
+                return
+            with self._owner.told("session.close"):
+                self.close()
+        finally:
+            self._owner.lock.release()
+
+    def open(self) -> None:
+        """Attach the adapters, in this process."""
+        self._owner.opened = self
+        try:
+            self._snapshot = Snapshot.take(self._owner.module)
+            self._attach()
+        except BaseException:
+            self.close()
+            raise
 
     def _attach(self) -> None:
         module, settings = self._owner.module, self._settings
@@ -159,7 +107,8 @@ class AdapterSession:
                 prefix = Prefix(module, settings, ids, mask)
             self._owner.prefix = prefix
             self._layers, self._parameters = [prefix], prefix.parameters
-            self.select(None)
+            self._parts = prefix.parts(self._owner.module.config, self._owner.ranks.rank)
+            self._select(None)
             return
         layers: dict[str, Any]
         if isinstance(settings, LoraSettings):
@@ -174,7 +123,12 @@ class AdapterSession:
             for name, layer in layers.items()
             for part, parameter in layer.named_parameters(recurse=False)
         }
-        self.select(None)
+        self._parts = {
+            f"{name}.{part}": of
+            for name, layer in layers.items()
+            for part, of in getattr(layer, "parts", {}).items()
+        }
+        self._select(None)
 
     def train(
         self,
@@ -187,6 +141,25 @@ class AdapterSession:
         look: Look | None = None,
     ) -> list[TrainRecord]:
         """See `base.Session.train`. `on_step` hears the mean loss of the places still running."""
+        there = {
+            "held_out": held_out and [HeldOut(elsewhere, of.turns) for of in held_out],
+            "deadline": deadline,
+            "on_step": on_step and elsewhere,
+            "look": look and elsewhere,
+        }
+        with self._owner.told("session.train", [elsewhere] * len(batches), settings, **there):
+            return self._train(batches, settings, held_out, deadline, on_step, look)
+
+    def _train(
+        self,
+        batches: Sequence[Batches],
+        settings: TrainSettings,
+        held_out: Sequence[HeldOut] | None,
+        deadline: float | None,
+        on_step: Callable[[int, float], None] | None,
+        look: Look | None,
+    ) -> list[TrainRecord]:
+        agreed = self._owner.ranks.agreed
         parameters = list(self._parameters.values())
         scale = self._owner.rate_scale if settings.scaled else 1.0
         settings = replace(settings, learning_rate=scale * settings.learning_rate)
@@ -194,45 +167,65 @@ class AdapterSession:
             parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         watched = held_out if held_out is not None else [None] * len(batches)
-        runs = [_Run(k, batch, out) for k, (batch, out) in enumerate(zip(batches, watched))]
+        runs = [
+            Run(k, agreed(batch), of and HeldOut(agreed(of.sequences), of.turns))
+            for k, (batch, of) in enumerate(zip(batches, watched))
+        ]
         self._check(runs, parameters, settings)
         try:
             for step in range(settings.steps):
                 running = [run for run in runs if run.reason is None]
                 if not running:
                     break
-                if deadline is not None and time.monotonic() >= deadline:
+                if deadline is not None and agreed(time.monotonic)() >= deadline:
                     self._stop(running, "deadline", parameters)
                     break
                 for group in optimizer.param_groups:
                     group["lr"] = settings.learning_rate * _rate(step, settings)
                 values = self._step(running, [run.batch(step) for run in running])
-                _clip(parameters, settings.clip)
+                self._clip(settings.clip)
                 optimizer.step()
                 optimizer.zero_grad()
                 for run, value in zip(running, values, strict=True):
                     run.note(value, settings.learning_rate)
                 if on_step is not None:
-                    on_step(step + 1, sum(values) / len(values))
+                    agreed(on_step)(step + 1, sum(values) / len(values))
                 low = [run for run in running if run.smooth < settings.stop_loss]
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
                 if (step + 1) % settings.check_every == 0:
                     self._check(running, parameters, settings)
                 if look is not None and (step + 1) % settings.check_every == 0:
-                    reason = look([run.record() for run in runs])
+                    reason = agreed(look)([run.record() for run in runs])
                     if reason is not None:
                         self._stop([run for run in runs if run.reason is None], reason, parameters)
             self._stop([run for run in runs if run.reason is None], "all steps", parameters)
         finally:
-            self.select(None)
+            self._select(None)
         with torch.no_grad():
             for run in runs:
                 for parameter, kept in zip(parameters, run.kept or (), strict=True):
                     parameter[run.place] = kept
         return [run.record() for run in runs]
 
+    def _clip(self, limit: float) -> None:
+        """Scale the gradients of each place to a norm of at most `limit`, each place by itself."""
+        found = [(n, p.grad) for n, p in self._parameters.items() if p.grad is not None]
+        whole = [g for name, g in found if name not in self._parts]
+        parts = [g for name, g in found if name in self._parts]
+        norms = _norm(whole) if whole else torch.zeros(())
+        if parts:
+            others = self._owner.ranks.total(_norm(parts).square()).sqrt()
+            norms = torch.hypot(norms.to(others), others)
+        scale = (limit / (norms + 1e-6)).clamp(max=1.0)
+        for _, gradient in found:
+            gradient.mul_(scale.reshape(-1, *[1] * (gradient.dim() - 1)))
+
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
+        with self._owner.told("session.select", places):
+            self._select(places)
+
+    def _select(self, places: Sequence[int] | None) -> None:
         everyone = list(range(len(self._seeds)))
         places = everyone if places is None else list(places)
         chosen = None if places == everyone else torch.tensor(places, device=self._owner.device)
@@ -242,25 +235,39 @@ class AdapterSession:
 
     def state(self, place: int) -> dict[str, Tensor]:
         """The weights of one place's adapter, by name, as tensors on the CPU."""
-        return {n: p[place].detach().cpu().clone() for n, p in self._parameters.items()}
+        with self._owner.told("session.state", place):
+            own = {n: p[place].detach().cpu().clone() for n, p in self._parameters.items()}
+            dims = {name: part.dim - 1 for name, part in self._parts.items()}
+            return joined(self._owner.ranks.gathered(own), dims)
 
     def load(self, place: int, state: Mapping[str, Tensor]) -> None:
         """Take weights that `state` gave; raises `StrategyError` where they do not fit."""
-        shapes = {name: tuple(p.shape[1:]) for name, p in self._parameters.items()}
-        if {name: tuple(value.shape) for name, value in state.items()} != shapes:
-            raise StrategyError("the adapter's tensors are not those of this model and settings")
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter[place] = state[name].to(parameter)
+        with self._owner.told("session.load", place, state):
+            shapes = {name: tuple(p.shape[1:]) for name, p in self._parameters.items()}
+            own = {name: self._own(name, value) for name, value in state.items()}
+            if {name: tuple(value.shape) for name, value in own.items()} != shapes:
+                raise StrategyError(
+                    "the adapter's tensors are not those of this model and settings"
+                )
+            with torch.no_grad():
+                for name, parameter in self._parameters.items():
+                    parameter[place] = own[name].to(parameter)
+
+    def _own(self, name: str, value: Tensor) -> Tensor:
+        """What of a whole tensor this process has; all of one that has another size."""
+        part = self._parts.get(name)
+        if part is None or value.dim() < part.dim or value.shape[part.dim - 1] != part.size:
+            return value
+        return part.of(value[None])[0]
 
     def _check(
-        self, runs: Sequence[_Run], parameters: Sequence[Tensor], settings: TrainSettings
+        self, runs: Sequence[Run], parameters: Sequence[Tensor], settings: TrainSettings
     ) -> None:
         """Score what was held out, place by place, and stop the runs whose checks say so."""
         for run in runs:
             if run.held_out is None or run.reason is not None:
                 continue
-            self.select([run.place])
+            self._select([run.place])
             scores = self._owner.score(run.held_out.sequences(len(run.checks)))
             tokens = sum(len(s.log_probabilities) for s in scores)
             loss = -sum(sum(s.log_probabilities) for s in scores) / tokens
@@ -270,7 +277,7 @@ class AdapterSession:
             if reason is not None:
                 self._stop([run], reason, parameters)
 
-    def _stop(self, runs: Sequence[_Run], reason: str, parameters: Sequence[Tensor]) -> None:
+    def _stop(self, runs: Sequence[Run], reason: str, parameters: Sequence[Tensor]) -> None:
         """End some runs; later steps of others no longer matter to what they have learnt.
 
         Where the checks have not come to a score after training, the last weights are kept.
@@ -281,9 +288,9 @@ class AdapterSession:
                 run.best = None
                 run.keep(parameters)
 
-    def _step(self, runs: Sequence[_Run], groups: Sequence[Sequence[TokenSequence]]) -> list[float]:
+    def _step(self, runs: Sequence[Run], groups: Sequence[Sequence[TokenSequence]]) -> list[float]:
         """Gradients of the sum of the places' mean losses; returns the losses (nats a token)."""
-        self.select([run.place for run in runs])
+        self._select([run.place for run in runs])
         rows = max(len(group) for group in groups)
         filled = [[*group, *[_NOTHING] * (rows - len(group))] for group in groups]
         sequences = [row for group in filled for row in group]
@@ -326,21 +333,19 @@ class AdapterSession:
             if plain:
                 module.set_attn_implementation(before)
 
-    def _leave(self) -> None:
-        try:
-            self._restore()
-        finally:
-            self._owner.lock.release()
-
-    def _restore(self) -> None:
+    def close(self) -> None:
+        """Take the adapters off and prove that the model is what it was, in this process."""
         snapshot, module = self._snapshot, self._owner.module
+        self._owner.opened = None
         if snapshot is None:
             return
         self._owner.prefix, self._owner.grouped = None, False
         detach(module)
         detach_bias(module)
         snapshot.restore_state(module)
-        wrong = snapshot.differences(module)
+        found = snapshot.differences(module)
+        every = [found] if self._owner.ranks.lost else self._owner.ranks.gathered(found)
+        wrong = list(dict.fromkeys(what for one in every for what in one))
         if wrong:
             self._owner.reload()
             raise RestorationError(
@@ -356,10 +361,7 @@ def _rate(step: int, settings: TrainSettings) -> float:
     return settings.floor + (1 - settings.floor) / 2 * (1 + math.cos(math.pi * done))
 
 
-def _clip(parameters: Sequence[Tensor], limit: float) -> None:
-    """Scale the gradients of each place to a norm of at most `limit`, each place by itself."""
-    gradients = [p.grad for p in parameters if p.grad is not None]
-    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)  # (K,)
-    scale = (limit / (norms + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(scale.reshape(-1, *[1] * (gradient.dim() - 1)))
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    """The norms (K,) over all of them of each place's."""
+    norms: Tensor = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+    return norms

@@ -193,3 +193,20 @@ def test_another_way_of_asking_is_another_fingerprint(tiny_model_folder: Path) -
     named = "arrow" if isinstance(usual.format, Arrow) else "plain"
     assert loaded(format=named).fingerprint == usual.fingerprint
     assert all(model.verify() for model in changed)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not parted on the CPU")
+def test_what_cannot_be_parted_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """An architecture without a plan, an unlike device and a number of no sense are refused."""
+    two = ModelSettings(tensor_parallel=2, device="cpu")
+    folder = str(save("gpt2", tmp_path_factory.mktemp("gpt2")))
+    with pytest.raises(UnknownNameError, match="tensor"):
+        HuggingFaceModel(folder, settings=two)
+    with pytest.raises(InputError, match="3 attention heads, which 2 processes"):
+        HuggingFaceModel("embedded", settings=two)
+    with pytest.raises(InputError, match="number of processes"):
+        ModelSettings(tensor_parallel=0)
+    with pytest.raises(InputError, match="neither"):
+        ModelSettings(tensor_parallel=2, quantize="4bit")
+    with pytest.raises(InputError, match="one process"):
+        HuggingFaceModel(folder, settings=two, compiled=True)
