@@ -13,7 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from autottt.cli.exits import positive, valid_seed, writable
-from autottt.cli.sources import Device, Dtype, Format, LoraTargets, Model, model_settings
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TensorParallel,
+    TrustRemoteCode,
+    model_settings,
+)
 
 if TYPE_CHECKING:
     from autottt.evaluation.text_benchmark import Result
@@ -30,9 +41,13 @@ def bench_text(
     seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "0",
     model: Model = "embedded",
     device: Device = None,
+    device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
     dtype: Dtype = "auto",
+    quantize: Quantize = None,
     prompts: Format = "auto",
     lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Answer every query of some tasks by every strategy; one adaptation serves a task."""
     positive("--demonstrations", demonstrations)
@@ -50,7 +65,14 @@ def bench_text(
 
     names = known_strategies(strategy) if strategy else list(STRATEGIES)
     settings = model_settings(
-        device=device, dtype=dtype, prompts=prompts, lora_targets=lora_targets
+        device=device,
+        device_map=device_map,
+        tensor_parallel=tensor_parallel,
+        dtype=dtype,
+        quantize=quantize,
+        trust_remote_code=trust_remote_code,
+        prompts=prompts,
+        lora_targets=lora_targets,
     )
     solver = Solver(model, settings=settings)
     found: list[Result] = []

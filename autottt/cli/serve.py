@@ -10,6 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autottt.cli.exits import not_negative, positive
+from autottt.cli.sources import (
+    Device,
+    DeviceMap,
+    Dtype,
+    Format,
+    LoraTargets,
+    Model,
+    Quantize,
+    TensorParallel,
+    TrustRemoteCode,
+    ends_of,
+)
 from autottt.errors import InputError, WorkerError
 
 if TYPE_CHECKING:
@@ -24,9 +36,7 @@ NEEDS = {"serve": ("starlette", "uvicorn", "prometheus_client"), "mcp": ("mcp",)
 def serve(
     host: Annotated[str, typer.Option(help="Address to bind to.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to bind to; 0 for any that is free.")] = 8000,
-    model: Annotated[
-        str, typer.Option(help="A Hugging Face model: a directory, or a name on the hub.")
-    ] = "embedded",
+    model: Model = "embedded",
     gate: Annotated[
         Path | None, typer.Option(help="A fitted gate; by default the one of the model.")
     ] = None,
@@ -56,6 +66,14 @@ def serve(
         bool, typer.Option("--mcp", help="Speak MCP on stdin and stdout, instead of HTTP.")
     ] = False,
     mcp_http: Annotated[bool, typer.Option("--mcp-http", help="Speak MCP at /mcp too.")] = False,
+    device: Device = None,
+    device_map: DeviceMap = None,
+    tensor_parallel: TensorParallel = 1,
+    dtype: Dtype = "auto",
+    quantize: Quantize = None,
+    prompts: Format = "auto",
+    lora_targets: LoraTargets = None,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Serve chat completions at /v1, whose earlier turns are demonstrations.
 
@@ -79,6 +97,16 @@ def serve(
     share = max(1, (os.cpu_count() or 1) // (replicas + 1))
     worker = WorkerSettings(
         model=model,
+        loading={
+            "device": device,
+            "device_map": device_map,
+            "tensor_parallel": tensor_parallel,
+            "dtype": dtype,
+            "quantize": quantize,
+            "format": prompts,
+            "lora_targets": ends_of(lora_targets),
+            "trust_remote_code": trust_remote_code,
+        },
         gate=None if gate is None else str(gate),
         price=price,
         adapters=None if adapters is None else str(adapters),

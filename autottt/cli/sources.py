@@ -49,7 +49,6 @@ def model_settings(
     """What the options say of the model; raises `InputError` for a value that is none."""
     from autottt.adapters.models.loading import ModelSettings
 
-    named = tuple(filter(None, (name.strip() for name in (lora_targets or "").split(","))))
     return ModelSettings(
         device=device,
         dtype=dtype,
@@ -58,8 +57,13 @@ def model_settings(
         quantize=quantize,  # type: ignore[arg-type]
         trust_remote_code=trust_remote_code,
         format=prompts,
-        lora_targets=named,
+        lora_targets=ends_of(lora_targets),
     )
+
+
+def ends_of(lora_targets: str | None) -> tuple[str, ...]:
+    """The names in --lora-targets."""
+    return tuple(filter(None, (name.strip() for name in (lora_targets or "").split(","))))
 
 
 def answer_format(kind: str | None, choices: str | None) -> AnswerFormat | None:

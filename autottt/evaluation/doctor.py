@@ -27,7 +27,6 @@ from autottt.types import Task
 Status = Literal["ok", "note", "fails"]
 SAMPLES = ("b a => a b", " leading", "123456 + 7", "naïve 東京", "line\nline", "(A) [ { <")
 STEPS = 3  # of the adaptation that is tried
-RECURRENT = ("mamba", "rwkv", "linear_attention", "recurrent", "ssm")
 SAMPLE = Task.from_examples(
     [
         ([[0, 4, 0, 0, 0, 4, 0, 0]], [[0, 4, 4, 4, 4, 4, 0, 0]]),
@@ -104,15 +103,7 @@ def _context(model: HuggingFaceModel, task: Task) -> Finding:
 
 
 def _attention(model: HuggingFaceModel) -> Iterator[Finding]:
-    config = model.module.config.get_text_config()
-    layers = " ".join([config.model_type, *map(str, getattr(config, "layer_types", None) or [])])
-    if any(word in layers for word in RECURRENT):
-        yield Finding(
-            "attention",
-            "fails",
-            f"{config.model_type} has recurrent layers, which padded rows disturb",
-        )
-    elif model.slides:
+    if model.slides:
         yield Finding(
             "attention", "note", "over a window: what prompts share is read anew for each of them"
         )

@@ -8,7 +8,9 @@ import json
 import logging
 import os
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from autottt.errors import DeadlineError, InputError, StrategyError, WorkerError
 from autottt.server.jobs import Job, Solved
@@ -25,11 +27,13 @@ END_SECONDS = 10.0
 class WorkerSettings:
     """What a worker loads, and how many threads its torch may use.
 
+    `loading` are the fields of `ModelSettings` that are not as usual, checked by the worker.
     `watch` says whether it looks for drift, which only a worker that sees every task can. `content`
     lets messages of exceptions, which may quote a task, into the log.
     """
 
     model: str = "embedded"
+    loading: Mapping[str, Any] = field(default_factory=dict)
     gate: str | None = None
     price: float | None = None
     adapters: str | None = None

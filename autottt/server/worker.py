@@ -152,12 +152,16 @@ def _load(settings: JSON) -> Solver:
     from transformers.utils import logging as transformers_logging
 
     from autottt.adapters.models.adapter_cache import AdapterCache
+    from autottt.adapters.models.loading import ModelSettings
     from autottt.solver import Solver
 
+    loading = {**settings["loading"]}
+    loading["lora_targets"] = tuple(loading.get("lora_targets", ()))
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.set_num_threads(settings["threads"])
     return Solver(
         settings["model"],
+        settings=ModelSettings(**loading),
         gate=settings["gate"],
         price=settings["price"],
         adapters=AdapterCache(settings["adapters"], max_bytes=settings["adapter_bytes"]),

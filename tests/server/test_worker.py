@@ -197,3 +197,19 @@ def test_a_model_that_cannot_be_loaded_says_so() -> None:
     worker = WorkerProcess(WorkerSettings(model="/nowhere"))
     with pytest.raises(WorkerError, match="/nowhere"):
         asyncio.run(worker.start())
+
+
+def test_a_worker_loads_the_model_as_it_was_told() -> None:
+    """The options of a model reach the worker, and one that is none is named."""
+
+    async def fingerprint() -> str:
+        worker = WorkerProcess(WorkerSettings(loading={"format": "plain", "lora_targets": ()}))
+        await worker.start()
+        try:
+            return worker.fingerprint
+        finally:
+            await worker.stop()
+
+    assert asyncio.run(fingerprint()).endswith(" plain")
+    with pytest.raises(WorkerError, match="--dtype"):
+        asyncio.run(WorkerProcess(WorkerSettings(loading={"dtype": "int3"})).start())

@@ -97,7 +97,7 @@ def load_tokenizer(name: str, settings: ModelSettings) -> Any:
 
 
 def load_module(name: str, settings: ModelSettings) -> Any:
-    """The model on its device, ready to answer. Raises `UnknownNameError`."""
+    """The model on its device, ready to answer. Raises `UnknownNameError` and `InputError`."""
     from transformers import AutoModelForCausalLM
 
     options: dict[str, Any] = {"dtype": settings.dtype}
@@ -115,6 +115,11 @@ def load_module(name: str, settings: ModelSettings) -> Any:
             use_safetensors=True,
             trust_remote_code=settings.trust_remote_code,
             **options,
+        )
+    if getattr(module, "_is_stateful", False):
+        raise InputError(
+            f"{name!r} ({module.config.model_type}) has recurrent layers; autottt reads prompts in "
+            "pieces and copies what was read, which only works where every layer is attention"
         )
     if "device_map" not in options and settings.tensor_parallel == 1:
         module.to(device_of(settings))  # type: ignore[arg-type]

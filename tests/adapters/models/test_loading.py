@@ -195,6 +195,13 @@ def test_another_way_of_asking_is_another_fingerprint(tiny_model_folder: Path) -
     assert all(model.verify() for model in changed)
 
 
+def test_a_recurrent_model_is_refused(tmp_path: Path) -> None:
+    """A state that is not a row of keys and values would be wrong in silence."""
+    folder = str(save("mamba", tmp_path))
+    with pytest.raises(InputError, match="recurrent layers"):
+        HuggingFaceModel(folder)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not parted on the CPU")
 def test_what_cannot_be_parted_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     """An architecture without a plan, an unlike device and a number of no sense are refused."""

@@ -190,9 +190,19 @@ ZOO: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
 }
 
 
+REFUSED: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
+    "mamba": (
+        {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
+        "byte-level",
+        None,
+        True,
+    )
+}
+
+
 def save(kind: str, folder: Path, **changes: Any) -> Path:
     """A model of that architecture with its tokenizer in `folder`."""
-    settings, name, template, padded = ZOO[kind]
+    settings, name, template, padded = {**ZOO, **REFUSED}[kind]
     settings = {**settings, **changes}
     raw = TOKENIZERS[name]()
     if template is CHATML:
