@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import threading
@@ -100,7 +101,8 @@ class Fleet:
             self._ray.shutdown()
             raise InputError(
                 f"there is no Ray cluster at {self._address!r} ({_first_line(error)}); start one "
-                "with `ray start --head`, or leave --address out"
+                "with `ray start --head`, set RAY_AUTH_MODE=token if it asks for a token, or leave "
+                "--address out"
             ) from error
         finally:
             if threading.current_thread() is threading.main_thread():
@@ -160,9 +162,7 @@ class Fleet:
                 f"{self._ray.available_resources()} to spare, ask for fewer --workers"
             ) from error
         except self._ray.exceptions.RayError as error:
-            raise WorkerError(f"a worker died as it loaded its model: {_first_line(error)}") from (
-                error
-            )
+            raise WorkerError(f"a worker died as it loaded its model: {_cause(error)}") from error
         if isinstance(found, AutotttError):
             raise found
         assert isinstance(found, Run)
@@ -242,6 +242,12 @@ def _knock(address: str | None) -> None:
     host, colon, port = (address or "").rpartition(":")
     if colon and port.isdigit():
         socket.create_connection((host, int(port)), timeout=KNOCK).close()
+
+
+def _cause(error: BaseException) -> str:
+    """What the actor raised, which ends what Ray says of it, or else how Ray begins."""
+    last = str(error).strip().rsplit("\n", 1)[-1]
+    return last if re.match(r"[\w.]+(Error|Exception)\b", last) else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +31,7 @@ from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
 from autottt.solver import Solver
 from autottt.types import Grid, Task
+from tests.conftest import ROOT
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray", "ignore::FutureWarning")
@@ -89,6 +93,15 @@ def lines(folder: Path) -> dict[str, dict[str, Any]]:
     return {line["task_id"]: line for line in found}
 
 
+def wait_for(port: int) -> None:
+    """Until somebody listens there."""
+    for _ in range(120):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.5)
+    raise AssertionError(f"nobody listens at {port}")
+
+
 def test_actors_answer_as_one_process_does(tmp_path: Path) -> None:
     """The same answers, decisions and key on the embedded model, with one thread each."""
     tasks = [draw_task(name, 4_000_000, demonstrations=3, max_cells=150) for name in FAMILIES]
@@ -125,6 +138,46 @@ def test_a_dead_or_hung_actor_is_replaced(tmp_path: Path) -> None:
     for name in ("t3", "t4"):
         assert (found[name]["error"]["kind"], found[name]["attempt"]) == ("Crash", 2)
     assert {o["attempt"] for o in found.values() if o["error"] is None} == {1}
+
+
+def test_a_cluster_with_a_token(tmp_path: Path) -> None:
+    """`ray start` and `autottt run --address`, as docs/scale.md says."""
+    tasks = tmp_path / "tasks.jsonl"
+    task = {
+        "id": "a",
+        "train": [{"input": [[k, 2, 3]], "output": [[3, 2, k]]} for k in (1, 4, 5)],
+        "test": [{"input": [[7, 8, 9]], "output": [[9, 8, 7]]}],
+    }
+    tasks.write_text(json.dumps(task) + "\n", encoding="utf-8")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    known = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "7" * 32, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **known}
+
+    options = f"--head --block --port={port} --num-cpus=1 --include-dashboard=false"
+    cluster = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", *options.split()],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(port)
+        given = f"run {tasks} --out out --engine ray --address 127.0.0.1:{port} --workers 1"
+        done = subprocess.run(
+            [sys.executable, "-m", "autottt", *given.split()],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        assert lines(tmp_path / "out")["a"]["answer"]["restored"]
+    finally:
+        cluster.terminate()
+        cluster.wait(60)
 
 
 def test_a_stop_and_a_limit(tmp_path: Path) -> None:
