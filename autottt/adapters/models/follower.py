@@ -24,8 +24,10 @@ def main(handle: int) -> None:
 
 def _follow(link: Connection) -> None:
     rank, size, store, name, settings = receive(link)
+    ranks = Other(link, rank, size)
+    ranks.gathered("up")
     join(store, rank, size, settings.device)
-    model = HuggingFaceModel(name, settings=settings, ranks=Other(link, rank, size))
+    model = HuggingFaceModel(name, settings=settings, ranks=ranks)
     while True:
         call, args, kwargs = receive(link)
         try:

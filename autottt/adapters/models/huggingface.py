@@ -102,9 +102,9 @@ class HuggingFaceModel:
         self.ranks.start(self.name, self.settings)
         try:
             self.module = load_module(self.name, self.settings)
+            self.ranks.gathered("loaded")
             self._weights = fingerprint(self.module)
             self._whole = whole_fingerprint(self.module) if self.ranks.size > 1 else self._weights
-            self.ranks.gathered(None)
         except BaseException:
             self.ranks.stop()
             raise

@@ -9,6 +9,7 @@ ended, and the next call starts them anew.
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import pickle
@@ -176,7 +177,10 @@ class First(Ranks):
             theirs.close()
             self._others.append(_Process(ours, process, errors))
             send(ours, (rank, self.size, self._store, name, settings))
+        atexit.register(self.stop)
         self.lost = False
+        for other in self._others:
+            self._heard(other)  # it is up
         try:
             join(self._store, 0, self.size, settings.device)
         except BaseException:
@@ -223,6 +227,7 @@ class First(Ranks):
 
     def stop(self) -> None:
         self.lost = True
+        atexit.unregister(self.stop)
         for other in self._others:
             other.process.kill()
             other.process.wait()
@@ -285,6 +290,8 @@ def of(size: int) -> Ranks:
 
 def join(store: Path, rank: int, size: int, device: str | None) -> None:
     """Meet the other processes of this machine; gradients and sums then pass between them."""
+    if sys.platform == "linux":
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # nobody else can connect
     cuda = (device or "cuda").startswith("cuda") and torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(rank)

@@ -23,7 +23,7 @@ from autottt.adapters.models.huggingface import HuggingFaceModel, rate_scale
 from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.lora_layers import lora_targets
 from autottt.adapters.tasks.formats import Arrow
-from autottt.errors import InputError, StrategyError, UnknownNameError
+from autottt.errors import InputError, StrategyError, UnknownNameError, WorkerError
 from tests.adapters.models.zoo import save
 from tests.conftest import ROOT
 
@@ -217,3 +217,11 @@ def test_what_cannot_be_parted_says_so(tmp_path_factory: pytest.TempPathFactory)
         ModelSettings(tensor_parallel=2, quantize="4bit")
     with pytest.raises(InputError, match="one process"):
         HuggingFaceModel(folder, settings=two, compiled=True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not parted on the CPU")
+def test_a_process_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is not waited for, and what the process said last is in the error."""
+    monkeypatch.setattr("autottt.adapters.models.ranks.FOLLOW", "raise ValueError('no luck')")
+    with pytest.raises(WorkerError, match="no luck"):
+        HuggingFaceModel("embedded", settings=ModelSettings(tensor_parallel=3))
