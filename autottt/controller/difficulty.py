@@ -38,7 +38,7 @@ LOOK = "look"  # in the evidence of a look, its number
 LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
 _LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence
 
-# What the gate reads. With a hundred tasks to fit on, these few predict families left out better
+# What the gate reads. With a few hundred tasks to fit on, these few predict families left out better
 # than all that the probe measures (grouped cross-validation on calibration tasks).
 READ = (
     "vote_share",
