@@ -38,8 +38,8 @@ LOOK = "look"  # in the evidence of a look, its number
 LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
 _LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence
 
-# What the gate reads. With a few hundred tasks to fit on, these few predict families left out better
-# than all that the probe measures (grouped cross-validation on calibration tasks).
+# What the gate reads. With a few hundred tasks these few predict families left out better than all
+# that the probe measures (grouped cross-validation on the tasks fitted to).
 READ = (
     "vote_share",
     "sequence_logp",
