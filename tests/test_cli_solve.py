@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,15 @@ def test_the_strategies_are_listed() -> None:
     assert rows["ttt"] == "yes"
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Children hear Ctrl-C even if this process, a shell's job in the background, ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupt_while_training_ends_with_130(swap: str) -> None:
     """Ctrl-C after the demonstrations were shown leaves one line and no traceback."""
     process = subprocess.Popen(
