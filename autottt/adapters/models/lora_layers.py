@@ -66,9 +66,13 @@ class LoraLinear(nn.Module):
         self.lora_a = nn.Parameter(((2 * draw - 1) * bound).to(device))
         self.lora_b = nn.Parameter(torch.zeros(len(draw), outward, settings.rank, device=device))
         self.selected: Tensor | None = None
+        self.added = split is None and not self.dropout and _is_wide(base, settings.rank)
+        self._kept: tuple[Tensor | None, Any, Tensor] | None = None  # `weight`, and what made it
 
     def forward(self, x: Tensor) -> Tensor:
         """(G * n, ..., in) -> (G * n, ..., out), for G selected tasks."""
+        if self.added:
+            return self._through(x, self.weight(x))
         y: Tensor = self.base(x)
         if self.dropout:
             x = nn.functional.dropout(x, self.dropout, self.training)
@@ -83,6 +87,35 @@ class LoraLinear(nn.Module):
         grouped = x.reshape(len(a), -1, x.shape[-1])  # (G, N, in)
         inner = self._exchanged(torch.bmm(grouped, a.mT))
         return y + torch.bmm(inner, b.mT).reshape(y.shape).to(y.dtype)
+
+    def weight(self, x: Tensor) -> Tensor:
+        """(G, out, in) for inputs like x: the base's, with each selected task's matrices added.
+
+        Without gradients it is kept until one of them changes. A fused optimizer's step raises no
+        version, so a pass with gradients, which comes before every step, drops what was kept.
+        """
+        if torch.is_grad_enabled():
+            self._kept = None
+            return self._added(x)
+        versions = self.lora_a._version, self.lora_b._version, self._dtype(x)
+        if self._kept is None or self._kept[0] is not self.selected or self._kept[1] != versions:
+            self._kept = self.selected, versions, self._added(x)
+        return self._kept[2]
+
+    def _added(self, x: Tensor) -> Tensor:
+        a, b = self.lora_a, self.lora_b * self.scale
+        if self.selected is not None:
+            a, b = a[self.selected], b[self.selected]
+        dtype = self._dtype(x)
+        return self.base.weight.to(dtype) + b.to(dtype) @ a.to(dtype)
+
+    def _through(self, x: Tensor, weight: Tensor) -> Tensor:
+        x, bias = x.to(weight.dtype), self.base.bias
+        if len(weight) == 1:
+            return nn.functional.linear(x, weight[0], bias)
+        y = torch.bmm(x.reshape(len(weight), -1, x.shape[-1]), weight.mT)  # (G, N, out)
+        y = y if bias is None else y + bias
+        return y.reshape(*x.shape[:-1], weight.shape[1])
 
     def _exchanged(self, inner: Tensor) -> Tensor:
         """(..., r) between A and B, where processes hold parts of one of them."""
@@ -169,6 +202,18 @@ def _is_linear(layer: nn.Module) -> bool:
     from transformers.pytorch_utils import Conv1D
 
     return isinstance(layer, nn.Linear | Conv1D)
+
+
+def _is_wide(base: nn.Module, rank: int) -> bool:
+    """Whether adding B A to the weight takes fewer products than going through A and B.
+
+    A token's training then takes 6 in * out of them; beside the base, 4 in * out for it and
+    6 rank * (in + out) for A and B. Where the LoRA is that wide, the sum is also small to keep.
+    """
+    if type(base) is not nn.Linear or not base.weight.is_floating_point():
+        return False
+    inward, outward = _shape(base)
+    return inward * outward <= 3 * rank * (inward + outward)
 
 
 def _shape(layer: nn.Module) -> tuple[int, int]:

@@ -33,6 +33,7 @@ from autottt.adapters.models.base import (
     TrainSettings,
 )
 from autottt.adapters.models.fingerprint import Snapshot
+from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
@@ -60,6 +61,7 @@ class AdapterSession:
         self._parameters: dict[str, nn.Parameter] = {}
         self._parts: dict[str, Part] = {}  # of parameters (K, ...) that other processes share
         self._snapshot: Snapshot | None = None
+        self._fused: FusedLlama | None = None
 
     def __enter__(self) -> AdapterSession:
         self._owner.lock.acquire()
@@ -115,6 +117,7 @@ class AdapterSession:
             if settings.targets == ALL_LINEAR and self._owner.lora_targets:
                 settings = replace(settings, targets=self._owner.lora_targets)
             layers = dict(attach(module, settings, seeds=self._seeds))
+            self._fused = fused(module, layers)
         else:
             layers = dict(attach_bias(module, self._seeds))
         self._layers = list(layers.values())
@@ -295,25 +298,32 @@ class AdapterSession:
         filled = [[*group, *[_NOTHING] * (rows - len(group))] for group in groups]
         sequences = [row for group in filled for row in group]
         ids, mask, targets = self._owner.pad(sequences)
-        wanted = targets[:, 1:]  # (B, T - 1)
-        columns = (wanted >= 0).any(0).nonzero()[:, 0]  # places where some row has a target
-        with self._training(len(ids), ids.shape[1]), self._owner.autocast():
-            logits = self._owner.forward(
-                ids, mask, sequences, training=True, logits_to_keep=columns
-            ).logits  # (B, columns, V)
-        wanted = wanted[:, columns]
-        chosen = wanted >= 0
-        each = nn.functional.cross_entropy(
-            logits[chosen].float(), wanted[chosen], reduction="none"
-        )  # (N,)
+        chosen = targets[:, 1:] >= 0  # (B, T - 1)
+        wanted = targets[:, 1:][chosen]  # (N,)
+        logits = self._logits(ids, mask, sequences, chosen)
+        each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
         owner = torch.arange(len(groups), device=ids.device).repeat_interleave(rows)
-        places = owner[:, None].expand_as(wanted)[chosen]  # (N,) the run of each target
+        places = owner[:, None].expand_as(chosen)[chosen]  # (N,) the run of each target
         sums = each.new_zeros(len(groups)).index_add(0, places, each)
         losses = sums / torch.bincount(places, minlength=len(groups)).clamp(min=1)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)
         return losses.detach().tolist()
+
+    def _logits(
+        self, ids: Tensor, mask: Tensor, sequences: Sequence[TokenSequence], chosen: Tensor
+    ) -> Tensor:
+        """Logits (N, V) of what follows the `chosen` places (B, T - 1) of ids (B, T)."""
+        if self._fused is not None:
+            with self._owner.autocast():
+                return self._fused.logits(ids, nn.functional.pad(chosen, (0, 1)))
+        columns = chosen.any(0).nonzero()[:, 0]  # places where some row has a target
+        with self._training(len(ids), ids.shape[1]), self._owner.autocast():
+            logits: Tensor = self._owner.forward(
+                ids, mask, sequences, training=True, logits_to_keep=columns
+            ).logits  # (B, columns, V)
+        return logits[chosen[:, columns]]
 
     @contextmanager
     def _training(self, rows: int, length: int) -> Iterator[None]:

@@ -1,0 +1,277 @@
+"""Training steps of a small Llama on a CPU, with a decoder layer as one function.
+
+A LoRA as wide as the layer it sits on is added to the weight (see `lora_layers`), so a layer is
+plain products, and its backward pass can be written out. That saves what a general library has to
+do between the products: the projections that read the same input are one product, the weight of a
+norm and the scale of attention are part of it, blocks of attention above the diagonal are not
+computed, a residual is added by the product before it, and the last layer goes on only where there
+is a target. Padding may stand at the end of a row only. The results are those of transformers'
+layers, up to rounding; other models, devices and adapters are trained by those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autottt.adapters.models.lora_layers import LoraLinear
+
+BLOCK = 128  # rows of attention computed together, about
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Of one layer's rows: B rows of T tokens for G tasks; the heads, and their tables.
+
+    `keep` (N,) are the places among B * T that the layer goes on with after attention; None is all.
+    """
+
+    rows: int
+    length: int
+    heads: int
+    kv_heads: int
+    size: int  # of a head
+    eps: float
+    cos: Tensor  # (T, size)
+    sin: Tensor  # (T, size)
+    keep: Tensor | None = None
+
+
+class FusedLlama:
+    """The training forward of a Llama whose linear layers all have a LoRA added to them."""
+
+    def __init__(self, module: Any, layers: Mapping[str, LoraLinear]) -> None:
+        self._module = module
+        self._layers = [
+            [layers[f"model.layers.{i}.{_block(name)}.{name}"] for name in PROJECTIONS]
+            for i in range(len(module.model.layers))
+        ]
+
+    def logits(self, ids: Tensor, chosen: Tensor) -> Tensor:
+        """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T)."""
+        model, config = self._module.model, self._module.config
+        rows, length = ids.shape
+        x = model.embed_tokens(ids)
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        places = torch.arange(length, device=ids.device)[None]
+        cos, sin = (table[0] for table in model.rotary_emb(x, places))
+        heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+        shape = _Shape(rows, length, heads, kv_heads, cos.shape[-1], config.rms_norm_eps, cos, sin)
+        weights = [[lora.weight(x) for lora in loras] for loras in self._layers]
+        groups = len(weights[0][0])
+        x = x.reshape(groups, -1, x.shape[-1])  # (G, rows / G * T, d)
+        at = chosen.flatten().nonzero()[:, 0]
+        for layer, own in zip(model.layers, weights, strict=True):
+            if groups == 1 and layer is model.layers[-1]:
+                shape = replace(shape, keep=at)
+            norms = (
+                norm.weight.to(x.dtype)
+                for norm in (layer.input_layernorm, layer.post_attention_layernorm)
+            )
+            x = _Layer.apply(x, *own, *norms, shape)  # type: ignore[no-untyped-call]
+        x = x.reshape(-1, x.shape[-1])
+        x = model.norm(x if groups == 1 else x[at])  # (N, d)
+        logits: Tensor = self._module.lm_head(x)
+        return logits
+
+
+def fused(module: nn.Module, layers: Mapping[str, Any]) -> FusedLlama | None:
+    """The faster training forward of this model with these LoRA layers, where it has one."""
+    from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+    if type(module) is not LlamaForCausalLM or module.device.type != "cpu":
+        return None
+    config = module.config
+    plain = config.hidden_act == "silu" and not config.attention_dropout
+    added = all(layer.added and layer.base.bias is None for layer in layers.values())
+    if not plain or not added or len(layers) < len(PROJECTIONS) * len(module.model.layers):
+        return None
+    return FusedLlama(module, layers)
+
+
+def _block(name: str) -> str:
+    return "self_attn" if name in PROJECTIONS[:4] else "mlp"
+
+
+class _Layer(torch.autograd.Function):
+    """x (G, M, d) and the seven weights (G, out, in), M = B / G * T, to the next x (G, M, d)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        wq: Tensor,
+        wk: Tensor,
+        wv: Tensor,
+        wo: Tensor,
+        wg: Tensor,
+        wu: Tensor,
+        wd: Tensor,
+        norm1: Tensor,
+        norm2: Tensor,
+        shape: _Shape,
+    ) -> Tensor:
+        groups = len(x)
+        w1 = torch.cat([wq * shape.size**-0.5, wk, wv], 1) * norm1
+        w2 = torch.cat([wg, wu], 1) * norm2
+        n1, r1 = _normed(x, shape.eps)
+        q, k, v = _heads(_times(n1, w1), shape)  # (B * heads, T, size)
+        weights, o = _attend(q, k, v, shape)
+        o = o.reshape(groups, -1, o.shape[-1])
+        if shape.keep is not None:
+            o, x = o[:, shape.keep], x[:, shape.keep]
+        x = _times(o, wo, x)
+        n2, r2 = _normed(x, shape.eps)
+        both = _times(n2, w2)  # (G, M, 2 f)
+        gate, up = both.chunk(2, dim=-1)
+        act = nn.functional.silu(gate)
+        inner = act * up
+        ctx.shape = shape
+        ctx.save_for_backward(
+            n1, r1, w1, q, k, v, o, wo, n2, r2, w2, both, act, inner, wd, norm1, norm2, *weights
+        )
+        return _times(inner, wd, x)
+
+    @staticmethod
+    def backward(ctx: Any, dx: Tensor) -> Any:
+        (n1, r1, w1, q, k, v, o, wo, n2, r2, w2, both, act, inner, wd, norm1, norm2, *weights) = (
+            ctx.saved_tensors
+        )
+        shape = ctx.shape
+        gate, up = both.chunk(2, dim=-1)
+        dinner = _back(dx, wd)
+        dwd = _outer(dx, inner)
+        dboth = torch.empty_like(both)
+        dgate, dup = dboth.chunk(2, dim=-1)
+        torch.mul(dinner, act, out=dup)
+        torch.ops.aten.silu_backward.grad_input(dinner.mul_(up), gate, grad_input=dgate)
+        dw2 = _outer(dboth, n2) * norm2
+        dx = _normed_back(_back(dboth, w2), n2, r2, dx)
+        do = _back(dx, wo)
+        dwo = _outer(dx, o)
+        if shape.keep is not None:
+            do, dx = (_spread(g, shape.keep, n1.shape[1]) for g in (do, dx))
+        dheads = _attend_back(do, q, k, v, weights, shape).reshape(len(n1), n1.shape[1], -1)
+        dw1 = _outer(dheads, n1) * norm1
+        width, kv_width = shape.heads * shape.size, shape.kv_heads * shape.size
+        dwq, dwk, dwv = dw1.split([width, kv_width, kv_width], dim=1)
+        dwg, dwu = dw2.chunk(2, dim=1)
+        dx = _normed_back(_back(dheads, w1), n1, r1, dx) if ctx.needs_input_grad[0] else None
+        return dx, dwq * shape.size**-0.5, dwk, dwv, dwo, dwg, dwu, dwd, None, None, None
+
+
+def _times(x: Tensor, w: Tensor, more: Tensor | None = None) -> Tensor:
+    """x (G, M, in) times the transposed w (G, out, in), and `more` (G, M, out) added."""
+    if len(x) > 1:
+        return torch.bmm(x, w.mT) if more is None else torch.baddbmm(more, x, w.mT)
+    return (x[0] @ w[0].T if more is None else torch.addmm(more[0], x[0], w[0].T))[None]
+
+
+def _back(dy: Tensor, w: Tensor) -> Tensor:
+    """The gradient (G, M, in) of the x of `_times`."""
+    return torch.bmm(dy, w) if len(dy) > 1 else (dy[0] @ w[0])[None]
+
+
+def _outer(dy: Tensor, x: Tensor) -> Tensor:
+    """The gradient (G, out, in) of the w of `_times`."""
+    return torch.bmm(dy.mT, x) if len(dy) > 1 else (dy[0].T @ x[0])[None]
+
+
+def _normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """x over its root mean square, and one over that (..., 1) in fp32."""
+    wide = x.to(torch.float32, copy=True)
+    scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+    return wide.mul_(scale).to(x.dtype), scale
+
+
+def _normed_back(dn: Tensor, n: Tensor, scale: Tensor, more: Tensor) -> Tensor:
+    """The gradient of the x of `_normed`, and `more` added."""
+    along = (dn * n).mean(-1, keepdim=True, dtype=torch.float32).to(dn.dtype)
+    return torch.addcmul(more, torch.addcmul(dn, n, along, value=-1), scale.to(dn.dtype))
+
+
+def _spread(x: Tensor, places: Tensor, size: int) -> Tensor:
+    """x (1, N, d) in its places among `size`, zeros elsewhere."""
+    return x.new_zeros(1, size, x.shape[-1]).index_copy_(1, places, x)
+
+
+def _heads(both: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values (B * heads, T, size), turned by their places, from (G, M, all)."""
+    q, k, v = _views(both, shape)
+    k, v = (_turned(k, shape), v.contiguous())
+    groups = shape.heads // shape.kv_heads
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    return tuple(t.flatten(0, 1) for t in (_turned(q, shape), k, v))  # type: ignore[return-value]
+
+
+def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
+    """Queries, keys and values (B, heads, T, size) in the memory of (G, M, all)."""
+    every = both.view(shape.rows, shape.length, -1, shape.size).transpose(1, 2)
+    return every.split([shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
+
+
+def _turned(x: Tensor, shape: _Shape) -> Tensor:
+    """Rotary embedding (Su et al., 2021) of x (B, heads, T, size)."""
+    half, y = shape.size // 2, torch.empty(x.shape, dtype=x.dtype)
+    torch.mul(x, shape.cos, out=y)
+    y[..., :half].addcmul_(x[..., half:], shape.sin[:, :half], value=-1)
+    y[..., half:].addcmul_(x[..., :half], shape.sin[:, half:])
+    return y
+
+
+def _turned_back(dy: Tensor, shape: _Shape, out: Tensor) -> None:
+    half = shape.size // 2
+    torch.mul(dy, shape.cos, out=out)
+    out[..., :half].addcmul_(dy[..., half:], shape.sin[:, half:])
+    out[..., half:].addcmul_(dy[..., :half], shape.sin[:, :half], value=-1)
+
+
+def _blocks(length: int) -> list[tuple[int, int]]:
+    count = max(1, round(length / BLOCK))
+    edges = [length * i // count for i in range(count + 1)]
+    return list(pairwise(edges))
+
+
+def _attend(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> tuple[list[Tensor], Tensor]:
+    """Causal attention: the weights of every block of rows, and the outputs (B, T, all)."""
+    found = []
+    outputs = q.new_empty(shape.rows, shape.length, shape.heads, shape.size)
+    for begin, end in _blocks(shape.length):
+        scores = torch.bmm(q[:, begin:end], k[:, :end].mT)
+        above = torch.full((end - begin, end - begin), -torch.inf, dtype=q.dtype).triu_(1)
+        scores[:, :, begin:] += above
+        found.append(scores.softmax(-1))
+        out = torch.bmm(found[-1], v[:, :end])
+        outputs[:, begin:end] = out.view(shape.rows, shape.heads, -1, shape.size).transpose(1, 2)
+    return found, outputs.flatten(2)
+
+
+def _attend_back(
+    do: Tensor, q: Tensor, k: Tensor, v: Tensor, weights: Sequence[Tensor], shape: _Shape
+) -> Tensor:
+    """The gradient (B, T, all) of what `_heads` was given."""
+    sizes = shape.rows, shape.length, shape.heads, shape.size
+    do = do.view(sizes).transpose(1, 2).flatten(0, 1)  # (B * heads, T, size)
+    dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    for (begin, end), p in zip(_blocks(shape.length), weights, strict=True):
+        own = do[:, begin:end]
+        dv[:, :end].baddbmm_(p.mT, own)
+        ds = torch._softmax_backward_data(torch.bmm(own, v[:, :end].mT), p, -1, p.dtype)
+        dq[:, begin:end] = torch.bmm(ds, k[:, :end])
+        dk[:, :end].baddbmm_(ds.mT, q[:, begin:end])
+    dheads = q.new_empty(shape.rows, shape.length, (shape.heads + 2 * shape.kv_heads) * shape.size)
+    into_q, into_k, into_v = _views(dheads, shape)
+    dk, dv = (t.view(shape.rows, shape.kv_heads, -1, *t.shape[1:]) for t in (dk, dv))
+    dk, dv = (t.sum(2) if t.shape[2] > 1 else t[:, :, 0] for t in (dk, dv))
+    _turned_back(dq.view(shape.rows, shape.heads, shape.length, shape.size), shape, into_q)
+    _turned_back(dk, shape, into_k)
+    into_v.copy_(dv)
+    return dheads

@@ -1,0 +1,130 @@
+"""Layers fused for training compute what transformers' layers with a LoRA beside them compute."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autottt.adapters.models import fused as fused_module
+from autottt.adapters.models.base import LoraSettings
+from autottt.adapters.models.fused import fused
+from autottt.adapters.models.lora_layers import LoraLinear, attach, detach
+from autottt.errors import StrategyError
+
+SETTINGS = LoraSettings(rank=16, alpha=32)
+
+
+def llama(**changes: object) -> nn.Module:
+    """Two fp32 layers with four heads that share two keys and values."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+    }
+    torch.manual_seed(0)
+    return LlamaForCausalLM(LlamaConfig(**{**sizes, **changes})).requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of attention are computed in several blocks."""
+    monkeypatch.setattr(fused_module, "BLOCK", 8)
+
+
+def started(module: nn.Module, seeds: list[int]) -> dict[str, LoraLinear]:
+    """LoRA layers whose B is not zero, so that everything has a gradient."""
+    layers = attach(module, SETTINGS, seeds=seeds)
+    generator = torch.Generator().manual_seed(1)
+    for layer in layers.values():
+        layer.lora_b.data = 0.1 * torch.randn(layer.lora_b.shape, generator=generator)
+    return layers
+
+
+def loss_and_gradients(
+    logits: Tensor, wanted: Tensor, layers: dict[str, LoraLinear]
+) -> tuple[float, dict[str, Tensor]]:
+    loss = nn.functional.cross_entropy(logits, wanted)
+    loss.backward()
+    found = {}
+    for name, layer in layers.items():
+        for part, parameter in layer.named_parameters(recurse=False):
+            assert parameter.grad is not None
+            found[f"{name}.{part}"] = parameter.grad.clone()
+            parameter.grad = None
+    return float(loss.detach()), found
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("length", [1, 7, 21])
+def test_losses_and_gradients_are_those_of_the_layers_one_by_one(tasks: int, length: int) -> None:
+    """For rows of several lengths and tasks, every gradient agrees to fp32 rounding."""
+    module = llama()
+    layers = started(module, list(range(tasks)))
+    kernel = fused(module, layers)
+    assert kernel is not None
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(0, 40, (2 * tasks, length), generator=generator)
+    ends = torch.randint(1, length + 1, (2 * tasks,), generator=generator)
+    mask = (torch.arange(length) < ends[:, None]).long()
+    chosen = mask.bool() & (torch.rand(ids.shape, generator=generator) < 0.7)
+    chosen[:, 0] = True
+    wanted = torch.randint(0, 40, (int(chosen.sum()),), generator=generator)
+
+    ours = loss_and_gradients(kernel.logits(ids, chosen), wanted, layers)
+    for layer in layers.values():
+        layer.added = False
+    logits = module(input_ids=ids, attention_mask=mask, use_cache=False).logits[chosen]
+    theirs = loss_and_gradients(logits, wanted, layers)
+
+    assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
+    for name, gradient in theirs[1].items():
+        torch.testing.assert_close(ours[1][name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+def test_some_of_the_tasks_can_be_trained_alone() -> None:
+    """With one of three tasks selected, its gradients are its own and the others have none."""
+    module = llama()
+    layers = started(module, [0, 1, 2])
+    kernel = fused(module, layers)
+    assert kernel is not None
+    for layer in layers.values():
+        layer.selected = torch.tensor([1])
+    ids, chosen = torch.arange(12)[None] % 40, torch.ones(1, 12, dtype=torch.bool)
+    _, found = loss_and_gradients(kernel.logits(ids, chosen), ids[0], layers)
+    for name, gradient in found.items():
+        assert gradient[1].abs().sum() > 0, name
+        assert gradient[[0, 2]].abs().sum() == 0, name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"hidden_act": "gelu"},
+        {"attention_bias": True},
+        {"mlp_bias": True},
+        {"attention_dropout": 0.1},
+    ],
+)
+def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, object]) -> None:
+    """Biases, another activation or dropout in attention leave training to transformers."""
+    module = llama(**changes)
+    assert fused(module, attach(module, SETTINGS, seeds=[0])) is None
+
+
+def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
+    """Every projection has to be trained; a LoRA narrow beside its layer is not added either."""
+    module = llama()
+    some = LoraSettings(rank=16, targets=("q_proj", "v_proj"))
+    assert fused(module, attach(module, some, seeds=[0])) is None
+    detach(module)
+    assert fused(module, attach(module, LoraSettings(rank=1), seeds=[0])) is None
+    detach(module)
+    with pytest.raises(StrategyError):
+        attach(module, LoraSettings(targets=("nothing",)), seeds=[0])
