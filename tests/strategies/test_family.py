@@ -25,6 +25,7 @@ from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.progress import Run
+from autottt.adapters.models.session import AdapterSession
 from autottt.adapters.tasks.prompts import completion
 from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
@@ -213,17 +214,16 @@ def test_memory_running_out_halves_the_batch_once(
 ) -> None:
     """The first failure is survived and told; a second is a typed error; the model is intact."""
     before = Snapshot.take(model.module)
-    real, sizes = HuggingFaceModel.forward, []
+    real, sizes = AdapterSession._logits, []
 
     def exhausted(limit: int) -> None:
-        def forward(self: Any, ids: Any, *args: Any, **settings: Any) -> Any:
-            if settings.get("training"):
-                sizes.append(len(ids))
-                if len(ids) > limit:
-                    raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
-            return real(self, ids, *args, **settings)
+        def logits(self: Any, ids: Any, *args: Any) -> Any:
+            sizes.append(len(ids))
+            if len(ids) > limit:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to")
+            return real(self, ids, *args)
 
-        monkeypatch.setattr(HuggingFaceModel, "forward", forward)
+        monkeypatch.setattr(AdapterSession, "_logits", logits)
 
     strategy = TTT(training=TrainSettings(steps=2))
     exhausted(4)

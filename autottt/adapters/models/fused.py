@@ -27,7 +27,7 @@ PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "
 
 @dataclass(frozen=True)
 class _Shape:
-    """Of one layer's rows: B rows of T tokens for G tasks; the heads, and their tables.
+    """Of one layer's rows: B rows of T tokens, the heads, and the tables that turn them.
 
     `keep` (N,) are the places among B * T that the layer goes on with after attention; None is all.
     """
@@ -54,31 +54,43 @@ class FusedLlama:
         ]
 
     def logits(self, ids: Tensor, chosen: Tensor) -> Tensor:
-        """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T)."""
+        """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T).
+
+        The rows are equal groups, one for each selected task. Each is computed by itself, as if it
+        were alone: on a CPU, products of one task leave nothing to gain from those of others.
+        """
+        embedded = self._module.model.embed_tokens
+        like = torch.empty(0, dtype=embedded.weight.dtype)
+        if torch.is_autocast_enabled("cpu"):
+            like = like.to(torch.get_autocast_dtype("cpu"))
+        weights = [[lora.weight(like).unbind() for lora in loras] for loras in self._layers]
+        groups = len(weights[0][0])
+        found = []
+        for place, (own, marked) in enumerate(zip(ids.chunk(groups), chosen.chunk(groups))):
+            wanted = marked.any(1)
+            length = int(marked.any(0).nonzero()[-1]) + 1
+            x = embedded(own[wanted, :length]).to(like.dtype)  # (B, T, d)
+            of_task = [[weight[place] for weight in layer] for layer in weights]
+            found.append(self._logits(x, marked[wanted, :length], of_task))
+        return torch.cat(found)
+
+    def _logits(self, x: Tensor, chosen: Tensor, weights: Sequence[Sequence[Tensor]]) -> Tensor:
         model, config = self._module.model, self._module.config
-        rows, length = ids.shape
-        x = model.embed_tokens(ids)
-        if torch.is_autocast_enabled(x.device.type):
-            x = x.to(torch.get_autocast_dtype(x.device.type))
-        places = torch.arange(length, device=ids.device)[None]
+        rows, length = chosen.shape
+        places = torch.arange(length, device=x.device)[None]
         cos, sin = (table[0] for table in model.rotary_emb(x, places))
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-        shape = _Shape(rows, length, heads, kv_heads, cos.shape[-1], config.rms_norm_eps, cos, sin)
-        weights = [[lora.weight(x) for lora in loras] for loras in self._layers]
-        groups = len(weights[0][0])
-        x = x.reshape(groups, -1, x.shape[-1])  # (G, rows / G * T, d)
-        at = chosen.flatten().nonzero()[:, 0]
+        shape = _Shape(rows, length, heads, kv_heads, len(cos[0]), config.rms_norm_eps, cos, sin)
+        x = x.flatten(0, 1)  # (M, d)
         for layer, own in zip(model.layers, weights, strict=True):
-            if groups == 1 and layer is model.layers[-1]:
-                shape = replace(shape, keep=at)
+            if layer is model.layers[-1]:
+                shape = replace(shape, keep=chosen.flatten().nonzero()[:, 0])
             norms = (
                 norm.weight.to(x.dtype)
                 for norm in (layer.input_layernorm, layer.post_attention_layernorm)
             )
             x = _Layer.apply(x, *own, *norms, shape)  # type: ignore[no-untyped-call]
-        x = x.reshape(-1, x.shape[-1])
-        x = model.norm(x if groups == 1 else x[at])  # (N, d)
-        logits: Tensor = self._module.lm_head(x)
+        logits: Tensor = self._module.lm_head(model.norm(x))
         return logits
 
 
@@ -101,7 +113,7 @@ def _block(name: str) -> str:
 
 
 class _Layer(torch.autograd.Function):
-    """x (G, M, d) and the seven weights (G, out, in), M = B / G * T, to the next x (G, M, d)."""
+    """x (M, d) and the seven weights (out, in), M = B * T, to the next x: (M, d), or (N, d)."""
 
     @staticmethod
     def forward(
@@ -118,18 +130,16 @@ class _Layer(torch.autograd.Function):
         norm2: Tensor,
         shape: _Shape,
     ) -> Tensor:
-        groups = len(x)
-        w1 = torch.cat([wq * shape.size**-0.5, wk, wv], 1) * norm1
-        w2 = torch.cat([wg, wu], 1) * norm2
+        w1 = torch.cat([wq * shape.size**-0.5, wk, wv]) * norm1
+        w2 = torch.cat([wg, wu]) * norm2
         n1, r1 = _normed(x, shape.eps)
-        q, k, v = _heads(_times(n1, w1), shape)  # (B * heads, T, size)
+        q, k, v = _heads(n1 @ w1.T, shape)  # (B * heads, T, size)
         weights, o = _attend(q, k, v, shape)
-        o = o.reshape(groups, -1, o.shape[-1])
         if shape.keep is not None:
-            o, x = o[:, shape.keep], x[:, shape.keep]
-        x = _times(o, wo, x)
+            o, x = o[shape.keep], x[shape.keep]
+        x = torch.addmm(x, o, wo.T)
         n2, r2 = _normed(x, shape.eps)
-        both = _times(n2, w2)  # (G, M, 2 f)
+        both = n2 @ w2.T  # (M, 2 f)
         gate, up = both.chunk(2, dim=-1)
         act = nn.functional.silu(gate)
         inner = act * up
@@ -137,7 +147,7 @@ class _Layer(torch.autograd.Function):
         ctx.save_for_backward(
             n1, r1, w1, q, k, v, o, wo, n2, r2, w2, both, act, inner, wd, norm1, norm2, *weights
         )
-        return _times(inner, wd, x)
+        return torch.addmm(x, inner, wd.T)
 
     @staticmethod
     def backward(ctx: Any, dx: Tensor) -> Any:
@@ -146,42 +156,25 @@ class _Layer(torch.autograd.Function):
         )
         shape = ctx.shape
         gate, up = both.chunk(2, dim=-1)
-        dinner = _back(dx, wd)
-        dwd = _outer(dx, inner)
+        dinner = dx @ wd
+        dwd = dx.T @ inner
         dboth = torch.empty_like(both)
         dgate, dup = dboth.chunk(2, dim=-1)
         torch.mul(dinner, act, out=dup)
         torch.ops.aten.silu_backward.grad_input(dinner.mul_(up), gate, grad_input=dgate)
-        dw2 = _outer(dboth, n2) * norm2
-        dx = _normed_back(_back(dboth, w2), n2, r2, dx)
-        do = _back(dx, wo)
-        dwo = _outer(dx, o)
+        dw2 = (dboth.T @ n2) * norm2
+        dx = _normed_back(dboth @ w2, n2, r2, dx)
+        do = dx @ wo
+        dwo = dx.T @ o
         if shape.keep is not None:
-            do, dx = (_spread(g, shape.keep, n1.shape[1]) for g in (do, dx))
-        dheads = _attend_back(do, q, k, v, weights, shape).reshape(len(n1), n1.shape[1], -1)
-        dw1 = _outer(dheads, n1) * norm1
+            do, dx = (_spread(g, shape.keep, len(n1)) for g in (do, dx))
+        dheads = _attend_back(do, q, k, v, weights, shape)
+        dw1 = (dheads.T @ n1) * norm1
         width, kv_width = shape.heads * shape.size, shape.kv_heads * shape.size
-        dwq, dwk, dwv = dw1.split([width, kv_width, kv_width], dim=1)
-        dwg, dwu = dw2.chunk(2, dim=1)
-        dx = _normed_back(_back(dheads, w1), n1, r1, dx) if ctx.needs_input_grad[0] else None
-        return dx, dwq * shape.size**-0.5, dwk, dwv, dwo, dwg, dwu, dwd, None, None, None
-
-
-def _times(x: Tensor, w: Tensor, more: Tensor | None = None) -> Tensor:
-    """x (G, M, in) times the transposed w (G, out, in), and `more` (G, M, out) added."""
-    if len(x) > 1:
-        return torch.bmm(x, w.mT) if more is None else torch.baddbmm(more, x, w.mT)
-    return (x[0] @ w[0].T if more is None else torch.addmm(more[0], x[0], w[0].T))[None]
-
-
-def _back(dy: Tensor, w: Tensor) -> Tensor:
-    """The gradient (G, M, in) of the x of `_times`."""
-    return torch.bmm(dy, w) if len(dy) > 1 else (dy[0] @ w[0])[None]
-
-
-def _outer(dy: Tensor, x: Tensor) -> Tensor:
-    """The gradient (G, out, in) of the w of `_times`."""
-    return torch.bmm(dy.mT, x) if len(dy) > 1 else (dy[0].T @ x[0])[None]
+        dwq, dwk, dwv = dw1.split([width, kv_width, kv_width])
+        dwg, dwu = dw2.chunk(2)
+        below = _normed_back(dheads @ w1, n1, r1, dx) if ctx.needs_input_grad[0] else None
+        return below, dwq * shape.size**-0.5, dwk, dwv, dwo, dwg, dwu, dwd, None, None, None
 
 
 def _normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -198,12 +191,12 @@ def _normed_back(dn: Tensor, n: Tensor, scale: Tensor, more: Tensor) -> Tensor:
 
 
 def _spread(x: Tensor, places: Tensor, size: int) -> Tensor:
-    """x (1, N, d) in its places among `size`, zeros elsewhere."""
-    return x.new_zeros(1, size, x.shape[-1]).index_copy_(1, places, x)
+    """x (N, d) in its places among `size`, zeros elsewhere."""
+    return x.new_zeros(size, x.shape[-1]).index_copy_(0, places, x)
 
 
 def _heads(both: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values (B * heads, T, size), turned by their places, from (G, M, all)."""
+    """Queries, keys and values (B * heads, T, size), turned by their places, from (M, all)."""
     q, k, v = _views(both, shape)
     k, v = (_turned(k, shape), v.contiguous())
     groups = shape.heads // shape.kv_heads
@@ -213,9 +206,9 @@ def _heads(both: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
-    """Queries, keys and values (B, heads, T, size) in the memory of (G, M, all)."""
+    """Queries, keys and values (B, heads, T, size) in the memory of (M, all)."""
     every = both.view(shape.rows, shape.length, -1, shape.size).transpose(1, 2)
-    return every.split([shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
+    return torch.split(every, [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
 
 
 def _turned(x: Tensor, shape: _Shape) -> Tensor:
@@ -241,7 +234,7 @@ def _blocks(length: int) -> list[tuple[int, int]]:
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> tuple[list[Tensor], Tensor]:
-    """Causal attention: the weights of every block of rows, and the outputs (B, T, all)."""
+    """Causal attention: the weights of every block of rows, and the outputs (M, all)."""
     found = []
     outputs = q.new_empty(shape.rows, shape.length, shape.heads, shape.size)
     for begin, end in _blocks(shape.length):
@@ -251,13 +244,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> tuple[list[Tensor
         found.append(scores.softmax(-1))
         out = torch.bmm(found[-1], v[:, :end])
         outputs[:, begin:end] = out.view(shape.rows, shape.heads, -1, shape.size).transpose(1, 2)
-    return found, outputs.flatten(2)
+    return found, outputs.view(-1, shape.heads * shape.size)
 
 
 def _attend_back(
     do: Tensor, q: Tensor, k: Tensor, v: Tensor, weights: Sequence[Tensor], shape: _Shape
 ) -> Tensor:
-    """The gradient (B, T, all) of what `_heads` was given."""
+    """The gradient (M, all) of what `_heads` was given."""
     sizes = shape.rows, shape.length, shape.heads, shape.size
     do = do.view(sizes).transpose(1, 2).flatten(0, 1)  # (B * heads, T, size)
     dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
@@ -267,7 +260,8 @@ def _attend_back(
         ds = torch._softmax_backward_data(torch.bmm(own, v[:, :end].mT), p, -1, p.dtype)
         dq[:, begin:end] = torch.bmm(ds, k[:, :end])
         dk[:, :end].baddbmm_(ds.mT, q[:, begin:end])
-    dheads = q.new_empty(shape.rows, shape.length, (shape.heads + 2 * shape.kv_heads) * shape.size)
+    every = (shape.heads + 2 * shape.kv_heads) * shape.size
+    dheads = q.new_empty(shape.rows * shape.length, every)
     into_q, into_k, into_v = _views(dheads, shape)
     dk, dv = (t.view(shape.rows, shape.kv_heads, -1, *t.shape[1:]) for t in (dk, dv))
     dk, dv = (t.sum(2) if t.shape[2] > 1 else t[:, :, 0] for t in (dk, dv))

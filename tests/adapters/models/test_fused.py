@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,11 @@ from autottt.errors import StrategyError
 SETTINGS = LoraSettings(rank=16, alpha=32)
 
 
-def llama(**changes: object) -> nn.Module:
+def llama(**changes: Any) -> nn.Module:
     """Two fp32 layers with four heads that share two keys and values."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    sizes = {
+    sizes: dict[str, Any] = {
         "vocab_size": 40,
         "hidden_size": 32,
         "intermediate_size": 48,
@@ -51,7 +53,7 @@ def loss_and_gradients(
     logits: Tensor, wanted: Tensor, layers: dict[str, LoraLinear]
 ) -> tuple[float, dict[str, Tensor]]:
     loss = nn.functional.cross_entropy(logits, wanted)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     found = {}
     for name, layer in layers.items():
         for part, parameter in layer.named_parameters(recurse=False):
@@ -112,7 +114,7 @@ def test_some_of_the_tasks_can_be_trained_alone() -> None:
         {"attention_dropout": 0.1},
     ],
 )
-def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, object]) -> None:
+def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, Any]) -> None:
     """Biases, another activation or dropout in attention leave training to transformers."""
     module = llama(**changes)
     assert fused(module, attach(module, SETTINGS, seeds=[0])) is None

@@ -54,7 +54,7 @@ def test_the_sum_that_is_kept_follows_training_and_selection() -> None:
 
     def asked() -> torch.Tensor:
         with torch.inference_mode():
-            kept = wide(x)
+            kept: torch.Tensor = wide(x)
             wide.added = False
             beside = wide(x)
             wide.added = True
