@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autottt.controller.outcomes import Outcome
 
 STRATEGY = "A strategy to run, given once each; without any: icl, icl-vote, ttt."
+TASKS_SEED = "Seed of which tasks, where not --seed: the same tasks under other seeds tell luck."
 JOBS = "Processes of one thread each; 1 works in this process with all threads."
 
 
@@ -53,6 +54,7 @@ def collect(
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Model = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of the tasks and of the strategies.")] = 0,
+    tasks_seed: Annotated[int | None, typer.Option(help=TASKS_SEED)] = None,
     device: Device = None,
     device_map: DeviceMap = None,
     tensor_parallel: TensorParallel = 1,
@@ -64,7 +66,9 @@ def collect(
 ) -> None:
     """Run strategies on generated tasks and log how each did, for `autottt fit`."""
     positive("--tasks-per-family", tasks_per_family)
+    draw = seed if tasks_seed is None else tasks_seed
     valid_seed(seed)
+    valid_seed(draw)
     writable(out)
     positive("--sample", sample)
     positive("--max-cells", max_cells)
@@ -82,7 +86,7 @@ def collect(
     names = known_strategies(strategy)
     chosen = choose_families(families)
     if sample is not None:
-        chosen = tuple(random.Random(seed).sample(chosen, min(sample, len(chosen))))
+        chosen = tuple(random.Random(draw).sample(chosen, min(sample, len(chosen))))
     from autottt.cli.live import Bars
     from autottt.evaluation.collect import collect as run
 
@@ -95,6 +99,7 @@ def collect(
             tasks_per_family=tasks_per_family,
             strategies=names,
             seed=seed,
+            tasks_seed=draw,
             max_cells=max_cells,
             jobs=jobs,
             progress=bars,
@@ -233,6 +238,7 @@ def sweep(
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     model: Model = "embedded",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    tasks_seed: Annotated[int | None, typer.Option(help=TASKS_SEED)] = None,
     device: Device = None,
     device_map: DeviceMap = None,
     tensor_parallel: TensorParallel = 1,
@@ -246,7 +252,9 @@ def sweep(
     positive("--max-tokens", max_tokens)
     positive("--jobs", jobs)
     positive("--sample", sample)
+    draw = seed if tasks_seed is None else tasks_seed
     valid_seed(seed)
+    valid_seed(draw)
     writable(out)
     settings = model_settings(
         device=device,
@@ -267,7 +275,7 @@ def sweep(
     if not chosen:
         raise InputError(f"no task of {tasks} has at most {max_tokens} tokens; raise --max-tokens")
     if sample is not None:
-        chosen = random.Random(seed).sample(chosen, min(sample, len(chosen)))
+        chosen = random.Random(draw).sample(chosen, min(sample, len(chosen)))
     typer.echo(f"{len(chosen)} of {len(every)} tasks", err=True)
     from autottt.cli.live import Bars
     from autottt.evaluation.collect import sweep as run

@@ -49,12 +49,17 @@ def collect(
     tasks_per_family: int,
     strategies: Sequence[str] = STRATEGIES,
     seed: int = 0,
+    tasks_seed: int | None = None,
     max_cells: int = 900,
     jobs: int = 1,
     progress: Progress = no_progress,
 ) -> int:
-    """Log the strategies on generated tasks; returns how many outcomes the log then holds."""
-    tasks = generated_tasks(families, tasks_per_family, seed=seed, max_cells=max_cells)
+    """Log the strategies on generated tasks; returns how many outcomes the log then holds.
+
+    The tasks are those of `tasks_seed`, by default of `seed`.
+    """
+    draw = seed if tasks_seed is None else tasks_seed
+    tasks = generated_tasks(families, tasks_per_family, seed=draw, max_cells=max_cells)
     loaded = HuggingFaceModel(model, settings=settings)
     return measure_all(tasks, out, loaded, strategies, seed, progress, jobs=jobs)
 

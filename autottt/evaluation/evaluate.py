@@ -2,7 +2,7 @@
 
 `evaluate` turns a table, and where there are outcomes and a gate also the controller, into plain
 numbers; `html_report` shows them. With several seeds in a log, tasks are pooled, intervals are over
-groups, and the accuracy of each seed is given too.
+groups, and the accuracy of each seed is given too; the same tasks under two seeds tell luck.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from autottt.evaluation.policies import (
     random_mix,
     sequential,
 )
+from autottt.evaluation.repeats import repeats
 from autottt.evaluation.statistics import (
     Point,
     cost_to_reach,
@@ -150,6 +151,7 @@ def compare(
             held.accuracy - before.accuracy, ceiling.accuracy - before.accuracy
         ),
         "seconds_of_best_fixed": _ratio(held.mean_seconds, best.mean_seconds),
+        "repeats": repeats(table, base),
     }
 
 

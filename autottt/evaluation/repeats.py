@@ -1,0 +1,79 @@
+"""How much of what arms do is luck: the same tasks, run again with another seed.
+
+An oracle that picks, of several arms, one that was right gains from chance too: of two runs of one
+arm the better is right more often than either. What a choice made task by task can reach is better
+estimated by an oracle that knows another run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from autottt.evaluation.table import Array, Table
+from autottt.types import JSON
+
+
+def repeats(table: Table, base: str) -> JSON | None:
+    """What two runs say of each other, over tasks that the table has under two seeds at least.
+
+    The first two seeds of a task count, each once as the run and once as the other. Per arm:
+    `accuracy`, the share of tasks on which the runs `differ`, the gain of the `better_of_two` over
+    one, and of arms beside `base` how well the other run tells, where the base is wrong, whether
+    the arm is right (`auroc`). `best` is the accuracy of the best arm, `oracle` that of an arm that
+    was right in the run itself, `informed_oracle` that of one that was right in the other run. None
+    where no task was repeated, or where accuracies are shares.
+    """
+    first, second = _pairs(table)
+    if not len(first) or not np.isin(table.right, (0.0, 1.0)).all():
+        return None
+    runs = np.concatenate([first, second]), np.concatenate([second, first])
+    right, known = (table.right[some] for some in runs)
+    home = table.arms.index(base)
+    open_to = right[:, home] == 0
+    arms = {
+        arm: {
+            "accuracy": float(right[:, k].mean()),
+            "differ": float((right[:, k] != known[:, k]).mean()),
+            "better_of_two": float(
+                np.maximum(right[:, k], known[:, k]).mean() - right[:, k].mean()
+            ),
+            "auroc": None if k == home else _auroc(right[open_to, k], known[open_to, k]),
+        }
+        for k, arm in enumerate(table.arms)
+    }
+    return {
+        "tasks": len(first),
+        "arms": arms,
+        "base": float(right[:, home].mean()),
+        "best": float(right.mean(0).max()),
+        "oracle": float(right.max(1).mean()),
+        "informed_oracle": float(_informed(known, right).mean()),
+    }
+
+
+def _pairs(table: Table) -> tuple[Sequence[int], Sequence[int]]:
+    """The rows of every task's first and second seed."""
+    rows: dict[str, list[int]] = {}
+    for row, task in sorted(enumerate(table.tasks), key=lambda pair: table.seeds[pair[0]]):
+        rows.setdefault(task, []).append(row)
+    twice = [some for some in rows.values() if len({table.seeds[row] for row in some}) > 1]
+    return [some[0] for some in twice], [some[1] for some in twice]
+
+
+def _informed(known: Array, right: Array) -> Array:
+    """Whether the arm that most tasks had right, of those right in `known`, is `right`.
+
+    Where none is right in `known`, it is the arm that most tasks had right.
+    """
+    order = np.argsort(-known.mean(0), kind="stable")
+    chosen = order[known[:, order].argmax(1)]
+    found: Array = right[np.arange(len(chosen)), chosen]
+    return found
+
+
+def _auroc(labels: Array, scores: Array) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(labels, scores)) if len(set(labels)) == 2 else None
