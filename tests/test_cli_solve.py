@@ -181,12 +181,12 @@ def test_several_tasks_are_trained_together(tmp_path: Path) -> None:
 
 
 def test_an_answer_in_context_loads_no_trainer(swap: str) -> None:
-    """`solve` with ICL imports neither peft nor scikit-learn, so the first answer comes soon."""
+    """`solve` with ICL imports neither peft nor SciPy, so the first answer comes soon."""
     code = (
         "import sys\n"
         "from autottt.cli import app\n"
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "print([m for m in ('peft', 'sklearn', 'skops') if m in sys.modules])"
+        "print([m for m in ('peft', 'scipy', 'sklearn', 'skops') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "solve", swap, "--strategy", "icl-vote"],

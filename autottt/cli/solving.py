@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
+from autottt.cli.startup import import_transformers, loading
 from autottt.errors import ContextLengthError, InputError, StrategyError
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
@@ -48,7 +49,8 @@ class Options:
 
 def known_strategy(name: str) -> None:
     """Raises `UnknownNameError` before a model is loaded for nothing."""
-    from autottt.strategies.registry import get
+    with loading():
+        from autottt.strategies.registry import get
 
     get(name)
 
@@ -206,7 +208,9 @@ def _each(
 def load_solver(options: Options, console: Console | None = None) -> Solver:
     """The solver with its model, while a terminal says that it is loading."""
     quiet_libraries(downloads=options.model != "embedded" and sys.stderr.isatty())
-    with console.status("loading the model") if console else contextlib.nullcontext():
+    status = console.status("loading the model") if console else contextlib.nullcontext()
+    with status, loading():
+        import_transformers()
         from autottt.solver import Solver
 
         return Solver(

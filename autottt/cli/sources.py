@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autottt.cli.startup import loading
 from autottt.errors import InputError, TaskError
 from autottt.types import AnswerFormat, Task
 
@@ -47,7 +48,8 @@ def model_settings(
     lora_targets: str | None = None,
 ) -> ModelSettings:
     """What the options say of the model; raises `InputError` for a value that is none."""
-    from autottt.adapters.models.loading import ModelSettings
+    with loading():
+        from autottt.adapters.models.loading import ModelSettings
 
     return ModelSettings(
         device=device,

