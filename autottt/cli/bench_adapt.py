@@ -57,8 +57,6 @@ def bench_adapt(
     console.print(
         f"{result['tasks']} tasks, {result['steps']} steps, {result['threads']} threads; bf16 "
         f"products on this machine: {result['matmul_flops'] / 1e9:.0f} GFLOP/s\n"
-        f"compiling: {result['first_seconds']['autottt, compiled']:.0f} s, once a process, not in "
-        "the table\n"
         f"held-out stopping: {gap['difference']:+.1%} right "
         f"({gap['low']:+.1%} to {gap['high']:+.1%}, 95 %)",
         highlight=False,

@@ -64,7 +64,6 @@ def bench_adapt(
     owner = HuggingFaceModel(model)
     fixed = TTT(training=TrainSettings(steps=steps, stop_loss=0.0))
     watching = replace(fixed, name="held-out", watch=True)
-    compiled = HuggingFaceModel(model, compiled=True)
     drawn = generated_tasks(families, 1, seed=seed + 50, max_cells=MAX_CELLS)[:tasks]
     chosen = [task for _, task in drawn]
     ways: dict[str, Way] = {
@@ -72,14 +71,10 @@ def bench_adapt(
         "trainer-tuned": lambda task: resident(owner, fixed, task, seed, train_tuned),
         "sft-trainer": lambda task: resident(owner, fixed, task, seed, train_sft),
         "autottt": lambda task: _ours(owner, fixed, task, seed),
-        "autottt, compiled": lambda task: _ours(compiled, fixed, task, seed),
         "autottt, held-out": lambda task: _ours(owner, watching, task, seed),
     }
-    first = {}
-    for name, way in ways.items():  # imports, kernels and caches warm
-        begin = time.perf_counter()
+    for way in ways.values():  # imports, kernels and caches warm
         way(chosen[0])
-        first[name] = time.perf_counter() - begin
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     progress("adapting", 0, len(chosen))
     for place, task in enumerate(chosen, start=1):
@@ -96,7 +91,6 @@ def bench_adapt(
         "steps": steps,
         "seed": seed,
         "threads": torch.get_num_threads(),
-        "first_seconds": first,
         "matmul_flops": matmul_rate(owner.device),
         "ways": {name: _row(rows, owner, fixed.adapter) for name, rows in found.items()},
         "times_faster": {

@@ -23,7 +23,6 @@ def test_ratios_and_differences_are_paired() -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, as it compiles
 def test_every_way_runs_on_the_same_rows() -> None:
     """Two tasks, two steps: each way trains as many tokens; the base is never changed."""
     for name in ("accelerate", "peft", "trl", "datasets"):
