@@ -331,6 +331,7 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["collect", "--out", "x.jsonl", "--families", "nonsense"],
         ["collect", "--out", "x.jsonl", "--tasks-per-family", "0"],
         ["collect", "--out", "."],
+        ["collect", "--out", "x.jsonl", "--tasks-seed", "-1"],
         ["fit", "none.jsonl", "--out", "gate.json"],
         ["fit", "none.jsonl", "--out", "gate.json", "--certify", "none.jsonl"],
         ["feedback", "task", "right", "--log", "none.jsonl"],

@@ -157,3 +157,21 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
     assert run(*command, "--hours", "0.0001").exit_code == 0
     assert (out / "outcomes.jsonl").read_bytes() == before
     assert Solver(gate=out / "gate.json").warnings == ()
+
+
+def test_the_same_tasks_under_two_seeds_tell_luck(tmp_path: Path) -> None:
+    """`--tasks-seed` keeps the tasks while `--seed` changes; the report says what repeats."""
+    log = tmp_path / "log.jsonl"
+    arms = ("--strategy", "icl-vote", "--strategy", "icl")
+    for seed in (3, 4):
+        wanted = ("--families", "line_echo", "--tasks-per-family", "1", "--tasks-seed", "7")
+        done = run("collect", *wanted, *arms, "--seed", str(seed), "--out", log)
+        assert done.exit_code == 0, done.output
+    (first, second) = read_outcomes(log)
+    assert first.task_id == second.task_id
+    assert (first.seed, second.seed) == (3, 4)
+    shown = run("evaluate", log, "--out", tmp_path / "report")
+    assert "1 tasks under two seeds" in shown.stdout
+    assert "Luck" in (tmp_path / "report" / "report.html").read_text()
+    metrics = json.loads((tmp_path / "report" / "metrics.json").read_text())
+    assert metrics["repeats"]["tasks"] == 1

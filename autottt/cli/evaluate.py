@@ -147,7 +147,8 @@ def luck(found: JSON) -> list[str]:
     lines = [
         f"{found['tasks']} tasks under two seeds: best arm {found['best']:.1%}, oracle "
         f"{found['oracle']:.1%}, an oracle that knows the other run alone "
-        f"{found['informed_oracle']:.1%}"
+        f"{found['informed_oracle']:.1%}, one that then takes the cheapest "
+        f"{found['informed_miser']:.1%} at {found['informed_seconds']:.2f} s"
     ]
     for arm, of in found["arms"].items():
         known = "" if of["auroc"] is None else f"; the other run tells, AUROC {of['auroc']:.2f}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autottt.evaluation.table import Array, Table
 from autottt.types import JSON
@@ -22,8 +23,9 @@ def repeats(table: Table, base: str) -> JSON | None:
     `accuracy`, the share of tasks on which the runs `differ`, the gain of the `better_of_two` over
     one, and of arms beside `base` how well the other run tells, where the base is wrong, whether
     the arm is right (`auroc`). `best` is the accuracy of the best arm, `oracle` that of an arm that
-    was right in the run itself, `informed_oracle` that of one that was right in the other run. None
-    where no task was repeated, or where accuracies are shares.
+    was right in the run itself, `informed_oracle` that of one that was right in the other run; the
+    `informed_miser` takes the cheapest such, and the base where there is none, at a mean of
+    `informed_seconds`. None where no task was repeated, or where accuracies are shares.
     """
     first, second = _pairs(table)
     if not len(first) or not np.isin(table.right, (0.0, 1.0)).all():
@@ -31,6 +33,8 @@ def repeats(table: Table, base: str) -> JSON | None:
     runs = np.concatenate([first, second]), np.concatenate([second, first])
     right, known = (table.right[some] for some in runs)
     home = table.arms.index(base)
+    informed = _surest(known)
+    miser = _cheapest(known, table.seconds[runs[1]], home)
     open_to = right[:, home] == 0
     arms = {
         arm: {
@@ -49,7 +53,9 @@ def repeats(table: Table, base: str) -> JSON | None:
         "base": float(right[:, home].mean()),
         "best": float(right.mean(0).max()),
         "oracle": float(right.max(1).mean()),
-        "informed_oracle": float(_informed(known, right).mean()),
+        "informed_oracle": float(right[informed].mean()),
+        "informed_miser": float(right[miser].mean()),
+        "informed_seconds": float(table.seconds[runs[0]][miser].mean()),
     }
 
 
@@ -62,15 +68,19 @@ def _pairs(table: Table) -> tuple[Sequence[int], Sequence[int]]:
     return [some[0] for some in twice], [some[1] for some in twice]
 
 
-def _informed(known: Array, right: Array) -> Array:
-    """Whether the arm that most tasks had right, of those right in `known`, is `right`.
+Choice = tuple[NDArray[np.intp], NDArray[np.intp]]  # the rows and the arm of each
 
-    Where none is right in `known`, it is the arm that most tasks had right.
-    """
+
+def _surest(known: Array) -> Choice:
+    """Of the arms that are right in `known`, or of all, the one that most tasks had right."""
     order = np.argsort(-known.mean(0), kind="stable")
-    chosen = order[known[:, order].argmax(1)]
-    found: Array = right[np.arange(len(chosen)), chosen]
-    return found
+    return np.arange(len(known)), order[known[:, order].argmax(1)]
+
+
+def _cheapest(known: Array, seconds: Array, home: int) -> Choice:
+    """Of the arms that are right in `known` the cheapest there; `home` where there is none."""
+    chosen = np.where(known == 1, seconds, np.inf).argmin(1)
+    return np.arange(len(known)), np.where(known.any(1), chosen, home)
 
 
 def _auroc(labels: Array, scores: Array) -> float | None:

@@ -22,7 +22,7 @@ def table(runs: Array, seeds: tuple[int, ...] = (0, 1)) -> Table:
         seeds=tuple(seed for seed in seeds for _ in tasks),
         arms=ARMS,
         right=runs.reshape(-1, len(ARMS)),
-        seconds=np.ones((runs.shape[1] * len(seeds), len(ARMS))),
+        seconds=np.array([[1.0, 10.0]] * runs.shape[1] * len(seeds)),
     )
 
 
@@ -41,6 +41,8 @@ def test_what_repeats_and_what_does_not() -> None:
     assert found["best"] == 3 / 8
     assert found["oracle"] == 5 / 8
     assert found["informed_oracle"] == 5 / 8, "the arm of the lucky run is the best arm"
+    assert found["informed_miser"] == 1 / 2, "told nothing, it stays with the vote"
+    assert found["informed_seconds"] == pytest.approx(1 + 3 / 8 * 9)
     assert ttt["auroc"] == pytest.approx(2 / 3), "of three tasks, each asked of twice"
     assert found["arms"]["icl-vote"]["auroc"] is None
 
