@@ -142,25 +142,10 @@ def write_report(found: JSON, out: Path, title: str) -> None:
     typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 
-def luck(found: JSON) -> list[str]:
-    """What tasks that were run under two seeds say, in sentences."""
-    lines = [
-        f"{found['tasks']} tasks under two seeds: best arm {found['best']:.1%}, oracle "
-        f"{found['oracle']:.1%}, an oracle that knows the other run alone "
-        f"{found['informed_oracle']:.1%}, one that then takes the cheapest "
-        f"{found['informed_miser']:.1%} at {found['informed_seconds']:.2f} s"
-    ]
-    for arm, of in found["arms"].items():
-        known = "" if of["auroc"] is None else f"; the other run tells, AUROC {of['auroc']:.2f}"
-        lines.append(
-            f"{arm} twice: {of['accuracy']:.1%} right, differs on {of['differ']:.1%}, the better "
-            f"of two gains {of['better_of_two']:.1%}{known}"
-        )
-    return lines
-
-
 def show_report(found: JSON, console: Console, *, names: bool = False) -> None:
     """A summary on a terminal."""
+    from autottt.evaluation.repeats import sentences
+
     held = found["held_against"]
     title = f"{found['tasks']} tasks of {found['groups']} groups, price {found['price']:g}"
     shown = Table("policy", "accuracy", "seconds", f"{held} less this (95 %)", title=title)
@@ -180,7 +165,7 @@ def show_report(found: JSON, console: Console, *, names: bool = False) -> None:
             "seconds"
         )
     if found["repeats"] is not None:
-        for line in luck(found["repeats"]):
+        for line in sentences(found["repeats"]):
             console.print(line, highlight=False)
     for arm, table in found.get("two_by_two", {}).items():
         counts = ", ".join(f"{kind} {len(ids)}" for kind, ids in table.items())

@@ -67,10 +67,10 @@ def not_negative(name: str, value: float | None) -> None:
         raise InputError(f"{name} is a number of zero or more, not {value:g}")
 
 
-def valid_seed(seed: int) -> None:
+def valid_seed(seed: int, name: str = "--seed") -> None:
     """Raises `InputError` unless every random generator in use takes the seed."""
     if not 0 <= seed <= MAX_SEED:
-        raise InputError(f"--seed is a whole number from 0 to {MAX_SEED}, not {seed}")
+        raise InputError(f"{name} is a whole number from 0 to {MAX_SEED}, not {seed}")
 
 
 def share(name: str, value: float) -> None:

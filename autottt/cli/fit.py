@@ -68,7 +68,7 @@ def collect(
     positive("--tasks-per-family", tasks_per_family)
     draw = seed if tasks_seed is None else tasks_seed
     valid_seed(seed)
-    valid_seed(draw)
+    valid_seed(draw, "--tasks-seed")
     writable(out)
     positive("--sample", sample)
     positive("--max-cells", max_cells)
@@ -254,7 +254,7 @@ def sweep(
     positive("--sample", sample)
     draw = seed if tasks_seed is None else tasks_seed
     valid_seed(seed)
-    valid_seed(draw)
+    valid_seed(draw, "--tasks-seed")
     writable(out)
     settings = model_settings(
         device=device,

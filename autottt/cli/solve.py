@@ -117,7 +117,10 @@ def solve(
     ] = 1,
     compiled: Annotated[
         bool,
-        typer.Option("--compile", help="Faster training steps, after a minute once."),
+        typer.Option(
+            "--compile",
+            help="Faster training steps after a minute once, where they are not fused already.",
+        ),
     ] = False,
     log: Annotated[
         Path | None, typer.Option(help="A file of traces to add to, for `feedback` and `fit`.")

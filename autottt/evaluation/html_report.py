@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autottt.evaluation.html_page import number, page, picture, reliability, table
+from autottt.evaluation.repeats import sentences
 from autottt.types import JSON
 
 
@@ -29,7 +30,8 @@ def html_report(found: JSON, title: str) -> str:
             picture(lambda axes: _reliability(axes, judged), max(1, len(judged))),
         ]
     if found["repeats"] is not None:
-        parts += ["<h2>Luck</h2>", _repeats(found["repeats"])]
+        said = [f"<p>{html.escape(line)}</p>" for line in sentences(found["repeats"])]
+        parts += ["<h2>Luck</h2>", *said]
     for arm, kinds in found.get("two_by_two", {}).items():
         counts = ", ".join(f"{kind} {len(ids)}" for kind, ids in kinds.items())
         parts.append(f"<p>icl-vote against {html.escape(arm)}: {counts}</p>")
@@ -82,27 +84,6 @@ def _summary(found: JSON) -> str:
     if recovered is not None:
         rows.append(("share of the oracle's gain", "", f"{recovered:.0%}"))
     return table(("", "fixed arms", found["held_against"]), rows)
-
-
-def _repeats(found: JSON) -> str:
-    said = (
-        f"<p>{found['tasks']} tasks under two seeds: the best arm has {found['best']:.1%}, an "
-        f"oracle {found['oracle']:.1%}, one that knows the other run alone "
-        f"{found['informed_oracle']:.1%}, one that then takes the cheapest "
-        f"{found['informed_miser']:.1%} at {found['informed_seconds']:.2f} s.</p>"
-    )
-    rows = [
-        (
-            arm,
-            f"{of['accuracy']:.1%}",
-            f"{of['differ']:.1%}",
-            f"{of['better_of_two']:+.1%}",
-            number(of["auroc"]),
-        )
-        for arm, of in found["arms"].items()
-    ]
-    names = ("arm", "right", "runs differ", "better of two", "AUROC of the other run")
-    return said + table(names, rows)
 
 
 def _heads(heads: JSON) -> str:

@@ -59,6 +59,23 @@ def repeats(table: Table, base: str) -> JSON | None:
     }
 
 
+def sentences(found: JSON) -> list[str]:
+    """What `repeats` found, in words."""
+    lines = [
+        f"{found['tasks']} tasks under two seeds: best arm {found['best']:.1%}, oracle "
+        f"{found['oracle']:.1%}, an oracle that knows the other run alone "
+        f"{found['informed_oracle']:.1%}, one that then takes the cheapest "
+        f"{found['informed_miser']:.1%} at {found['informed_seconds']:.2f} s"
+    ]
+    for arm, of in found["arms"].items():
+        known = "" if of["auroc"] is None else f"; the other run tells, AUROC {of['auroc']:.2f}"
+        lines.append(
+            f"{arm} twice: {of['accuracy']:.1%} right, differs on {of['differ']:.1%}, the better "
+            f"of two gains {of['better_of_two']:.1%}{known}"
+        )
+    return lines
+
+
 def _pairs(table: Table) -> tuple[Sequence[int], Sequence[int]]:
     """The rows of every task's first and second seed."""
     rows: dict[str, list[int]] = {}

@@ -54,7 +54,7 @@ class FusedLlama:
         ]
 
     def logits(self, ids: Tensor, chosen: Tensor) -> Tensor:
-        """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T).
+        """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T), N > 0.
 
         The rows are equal groups, one for each selected task. Each is computed by itself, as if it
         were alone: on a CPU, products of one task leave nothing to gain from those of others.
@@ -63,10 +63,12 @@ class FusedLlama:
         like = torch.empty(0, dtype=embedded.weight.dtype)
         if torch.is_autocast_enabled("cpu"):
             like = like.to(torch.get_autocast_dtype("cpu"))
-        weights = [[lora.weight(like).unbind() for lora in loras] for loras in self._layers]
+        weights = [[lora.adapted(like).unbind() for lora in loras] for loras in self._layers]
         groups = len(weights[0][0])
         found = []
         for place, (own, marked) in enumerate(zip(ids.chunk(groups), chosen.chunk(groups))):
+            if not marked.any():
+                continue  # nothing of this task is asked for
             wanted = marked.any(1)
             length = int(marked.any(0).nonzero()[-1]) + 1
             x = embedded(own[wanted, :length]).to(like.dtype)  # (B, T, d)

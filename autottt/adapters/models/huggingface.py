@@ -65,6 +65,8 @@ class HuggingFaceModel:
     ) -> None:
         """`compiled` makes training steps faster and the first one about a minute slower.
 
+        Steps that are fused (see `fused`) are faster still, and are not compiled.
+
         `ranks` is for the other processes of one model. Raises `InputError` where compiling needs a
         C++ compiler and there is none.
         """

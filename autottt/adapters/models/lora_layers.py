@@ -67,12 +67,12 @@ class LoraLinear(nn.Module):
         self.lora_b = nn.Parameter(torch.zeros(len(draw), outward, settings.rank, device=device))
         self.selected: Tensor | None = None
         self.added = split is None and not self.dropout and _is_wide(base, settings.rank)
-        self._kept: tuple[Tensor | None, Any, Tensor] | None = None  # `weight`, and what made it
+        self._kept: tuple[Tensor | None, Any, Tensor] | None = None  # `adapted`, and what made it
 
     def forward(self, x: Tensor) -> Tensor:
         """(G * n, ..., in) -> (G * n, ..., out), for G selected tasks."""
         if self.added:
-            return self._through(x, self.weight(x))
+            return self._through(x, self.adapted(x))
         y: Tensor = self.base(x)
         if self.dropout:
             x = nn.functional.dropout(x, self.dropout, self.training)
@@ -88,8 +88,8 @@ class LoraLinear(nn.Module):
         inner = self._exchanged(torch.bmm(grouped, a.mT))
         return y + torch.bmm(inner, b.mT).reshape(y.shape).to(y.dtype)
 
-    def weight(self, x: Tensor) -> Tensor:
-        """(G, out, in) for inputs like x: the base's, with each selected task's matrices added.
+    def adapted(self, x: Tensor) -> Tensor:
+        """The weights (G, out, in) for inputs like x: the base's, with each selected task's added.
 
         Without gradients it is kept until one of them changes. A fused optimizer's step raises no
         version, so a pass with gradients, which comes before every step, drops what was kept.
@@ -112,8 +112,11 @@ class LoraLinear(nn.Module):
 
     def _through(self, x: Tensor, weight: Tensor) -> Tensor:
         x, bias = x.to(weight.dtype), cast(Tensor | None, self.base.bias)
-        rows = x.chunk(len(weight))  # a product for each task: batched ones are slow in bf16
-        return torch.cat([nn.functional.linear(own, w, bias) for own, w in zip(rows, weight)])
+        if len(weight) == 1:
+            return nn.functional.linear(x, weight[0], bias)
+        y = torch.bmm(x.reshape(len(weight), -1, x.shape[-1]), weight.mT)  # (G, N, out)
+        y = y if bias is None else y + bias
+        return y.reshape(*x.shape[:-1], weight.shape[1])
 
     def _exchanged(self, inner: Tensor) -> Tensor:
         """(..., r) between A and B, where processes hold parts of one of them."""

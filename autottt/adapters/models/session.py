@@ -315,7 +315,7 @@ class AdapterSession:
         self, ids: Tensor, mask: Tensor, sequences: Sequence[TokenSequence], chosen: Tensor
     ) -> Tensor:
         """Logits (N, V) of what follows the `chosen` places (B, T - 1) of ids (B, T)."""
-        if self._fused is not None:
+        if self._fused is not None and chosen.any():
             with self._owner.autocast():
                 return self._fused.logits(ids, nn.functional.pad(chosen, (0, 1)))
         columns = chosen.any(0).nonzero()[:, 0]  # places where some row has a target

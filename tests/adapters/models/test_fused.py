@@ -105,6 +105,20 @@ def test_some_of_the_tasks_can_be_trained_alone() -> None:
         assert gradient[[0, 2]].abs().sum() == 0, name
 
 
+def test_a_task_without_a_target_leaves_the_others_as_they_are() -> None:
+    """The logits are those of the task that has targets; the other has no gradient."""
+    module = llama()
+    layers = started(module, [0, 1])
+    kernel = fused(module, layers)
+    assert kernel is not None
+    ids = torch.arange(24).view(2, 12) % 40
+    chosen = torch.tensor([[False], [True]]).expand(2, 12)
+    _, found = loss_and_gradients(kernel.logits(ids, chosen), ids[1], layers)
+    for name, gradient in found.items():
+        assert gradient[0].abs().sum() == 0, name
+        assert gradient[1].abs().sum() > 0, name
+
+
 @pytest.mark.parametrize(
     "changes",
     [
