@@ -59,9 +59,9 @@ class Solver:
     random. Without a gate the default policy decides. Trained adapters are kept,
     so that the same demonstrations with another query cost no training: in the folder `adapters`,
     in that cache, or in memory as long as the solver lives. `compiled` training steps are faster
-    where they are not fused already, and the first one takes about a minute. `watch` says whether it looks for drift by itself; a
-    caller that has it answer a selection of a stream lets another `hear` the whole. `settings` say
-    how a model that is named is loaded and asked.
+    where they are not fused already, and the first one takes about a minute. `watch` says whether
+    it looks for drift by itself; a caller that has it answer a selection of a stream lets another
+    `hear` the whole. `settings` say how a model that is named is loaded and asked.
     """
 
     def __init__(
