@@ -31,7 +31,7 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     """Nothing falls back to the default policy, and a head is a constant only by measurement."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
-    assert gate.arms == ("ttt-light", "ttt-watch")
+    assert gate.arms == ("ttt", "ttt-light", "ttt-watch")
     kinds = {name: head["kind"] for name, head in gate.report.items()}
     assert kinds["icl_right"] == "logistic"
     for arm in gate.arms:
@@ -99,7 +99,7 @@ def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
     answer = solver.solve(task, on_event=lambda kind, payload: heard.append(kind))
     first = answer.decisions[0]
     assert first.top_features
-    assert set(first.gains) == {"icl-vote", "ttt-light", "ttt-watch"}
+    assert set(first.gains) == {"icl-vote", "ttt", "ttt-light", "ttt-watch"}
     assert first.costs["ttt-watch"] > first.costs["ttt-light"] > 0
     assert heard[0] == "probe"
     assert heard[-1] == "answer"

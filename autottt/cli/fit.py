@@ -151,6 +151,10 @@ def fit(
         list[Path] | None,
         typer.Option(help="Traces of `autottt solve --log` with feedback, to learn from too."),
     ] = None,
+    costs: Annotated[
+        list[Path] | None,
+        typer.Option(help="Outcome logs of this machine, where LOGS are of others: for seconds."),
+    ] = None,
     arm: Annotated[
         list[str] | None,
         typer.Option(help="A training strategy to choose among; given once each."),
@@ -161,15 +165,19 @@ def fit(
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
-    for log in [*logs, *(certify or ()), *(update or ())]:
+    for log in [*logs, *(certify or ()), *(update or ()), *(costs or ())]:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
+    from autottt.controller.cost import timed_as
     from autottt.controller.experience import outcomes_of, read_traces
     from autottt.controller.outcomes import read_outcomes
     from autottt.evaluation.calibrate import calibrated
 
+    measured = [outcome for path in costs or () for outcome in read_outcomes(path)]
+
     def read(paths: list[Path]) -> list[Outcome]:
-        return [outcome for path in paths for outcome in read_outcomes(path)]
+        each = (read_outcomes(path) for path in paths)
+        return [o for log in each for o in (timed_as(log, measured) if measured else log)]
 
     outcomes = read(logs)
     for path in update or ():

@@ -1,22 +1,22 @@
 """What an arm costs in seconds, predicted from the size of its prompt.
 
 Per arm a line `seconds = intercept + slope * prompt_tokens` with both terms at least zero, fitted
-on the outcome log. The log's machine need not be this one: `with_speed` scales the predictions.
+on the outcome log. Outcomes of another machine take the seconds of this one by `timed_as`.
 Deadlines do not rest on these numbers alone; training itself stops at a step boundary.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
-from autottt.controller.outcomes import Outcome
+from autottt.controller.outcomes import ArmOutcome, Outcome
 from autottt.errors import GateError
 from autottt.types import JSON
 
 SIZE = "prompt_tokens"  # the feature that says how long the prompt and its answer are, in tokens
-SPEED_RANGE = (0.05, 20.0)  # a factor outside is a hiccup of one measurement, not a machine
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class ArmCost:
 
 @dataclass(frozen=True)
 class CostModel:
-    """Predicted seconds per arm; `speed` is this machine's seconds per second of the log's."""
+    """Predicted seconds per arm."""
 
     arms: dict[str, ArmCost]
-    speed: float = 1.0
 
     def predict(self, arm: str, features: Mapping[str, float]) -> float:
         """Seconds that `arm` takes on a task; raises `GateError` for an arm never measured."""
@@ -44,28 +43,7 @@ class CostModel:
             )
         line = self.arms[arm]
         tokens = float(features.get(SIZE, math.nan))
-        return self.speed * (
-            line.intercept + line.slope * (tokens if math.isfinite(tokens) else line.typical)
-        )
-
-    def with_speed(self, factor: float) -> CostModel:
-        """The same model for a machine that takes `factor` times the seconds of the log's."""
-        if not (math.isfinite(factor) and factor > 0):
-            raise ValueError(f"a speed factor is a finite number above zero, not {factor}")
-        return replace(self, speed=float(factor))
-
-    def speed_from(self, arm: str, features: Mapping[str, float], seconds: float) -> float:
-        """The factor for `with_speed` that makes the prediction for `arm` the measured `seconds`.
-
-        Kept within `SPEED_RANGE`; 1 where there is nothing to compare.
-        """
-        if arm not in self.arms or not seconds > 0:
-            return 1.0
-        predicted = replace(self, speed=1.0).predict(arm, features)
-        if predicted <= 0:
-            return 1.0
-        low, high = SPEED_RANGE
-        return min(max(float(seconds) / predicted, low), high)
+        return line.intercept + line.slope * (tokens if math.isfinite(tokens) else line.typical)
 
     def to_json(self) -> JSON:
         return asdict(self)
@@ -77,7 +55,7 @@ class CostModel:
             name: ArmCost(**{k: float(v) for k, v in line.items()})
             for name, line in value["arms"].items()
         }
-        return cls(arms=arms, speed=float(value["speed"]))
+        return cls(arms=arms)
 
 
 def fit_cost(outcomes: Sequence[Outcome]) -> CostModel:
@@ -89,6 +67,29 @@ def fit_cost(outcomes: Sequence[Outcome]) -> CostModel:
                 size = outcome.features.get(SIZE, math.nan)
                 points.setdefault(name, []).append((float(size), float(arm.seconds)))
     return CostModel({name: _fit_line(points[name]) for name in sorted(points)})
+
+
+def timed_as(outcomes: Sequence[Outcome], measured: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes, with the seconds that they would take where `measured` were measured.
+
+    All seconds of an arm, those within its evidence too, are multiplied by one factor, so that they
+    add up to what `fit_cost(measured)` predicts for the same prompts. Raises `GateError` for an arm
+    that was not measured there.
+    """
+    here, needed, spent = fit_cost(measured), Counter[str](), Counter[str]()
+    for outcome in outcomes:
+        for name, arm in outcome.arms.items():
+            if arm.error is None:
+                needed[name] += here.predict(name, outcome.features)
+                spent[name] += arm.seconds
+    factors = {name: needed[name] / spent[name] for name in spent if spent[name]}
+
+    def timed(name: str, arm: ArmOutcome) -> ArmOutcome:
+        by = factors.get(name, 1.0)
+        evidence = {k: v * by if k.endswith("_seconds") else v for k, v in arm.evidence.items()}
+        return replace(arm, seconds=arm.seconds * by, evidence=evidence)
+
+    return [replace(o, arms={n: timed(n, arm) for n, arm in o.arms.items()}) for o in outcomes]
 
 
 def _fit_line(points: list[tuple[float, float]]) -> ArmCost:

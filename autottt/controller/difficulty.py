@@ -194,10 +194,6 @@ class Gate:
         """The strongest `(name, value, pull on the log-odds)`, see `Head.pulls`."""
         return self._head(head).pulls(features, n)
 
-    def with_speed(self, factor: float) -> Gate:
-        """The same gate with costs for a machine `factor` times slower than the log's."""
-        return replace(self, cost=self.cost.with_speed(factor))
-
     def save(self, path: str | Path) -> None:
         """Write the gate as data, whole or not at all."""
         heads = {

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from autottt.errors import GateError
 from autottt.types import JSON
 
-FORMAT = 3
+FORMAT = 4
 REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 
@@ -50,7 +50,6 @@ class _Cost(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     arms: dict[str, _Line]
-    speed: FiniteFloat = Field(gt=0)
 
 
 class _Risk(BaseModel):

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from autottt.controller.cost import CostModel
 from autottt.controller.difficulty import (
     LOOK,
     LOOK_SECONDS,
@@ -97,13 +96,11 @@ def decide(
     arms: Sequence[str],
     unavailable: Mapping[str, str] | None = None,
     remaining_seconds: float | None = None,
-    cost: CostModel | None = None,
 ) -> Decision:
     """Choose the next arm; a chosen arm that is in hand already means: answer with it.
 
     `features` are the probe's; `tried` holds the arms that gave an answer (icl-vote is taken as
     tried), `arms` the training arms on offer, `unavailable` why an arm cannot run or has failed.
-    `cost` replaces the gate's own cost model, as one scaled to this machine.
     """
     unavailable = unavailable or {}
     left_out = {arm: why for arm, why in unavailable.items() if arm not in tried}
@@ -113,13 +110,12 @@ def decide(
         return _decide_by_default(features, tried, open_arms, left_out, remaining_seconds)
     in_hand, probability = best_in_hand(gate, features, tried)
     gains, costs, utilities = {in_hand: 0.0}, {in_hand: 0.0}, {in_hand: 0.0}
-    cost = gate.cost if cost is None else cost
     for arm in open_arms:
-        if fix_head(arm) not in gate.heads or arm not in cost.arms:
+        if fix_head(arm) not in gate.heads or arm not in gate.cost.arms:
             left_out[arm] = "the gate was fitted without it"
             continue
         gains[arm] = gate.gain(arm, features, tried, probability)
-        costs[arm] = cost.predict(arm, features)
+        costs[arm] = gate.cost.predict(arm, features)
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
             continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.controller.cost import SPEED_RANGE, ArmCost, CostModel, fit_cost
+from autottt.controller.cost import ArmCost, CostModel, fit_cost, timed_as
 from autottt.controller.outcomes import ArmOutcome, Outcome
 from autottt.errors import GateError
 
@@ -58,17 +59,27 @@ def test_without_sizes_the_mean_is_predicted() -> None:
     assert fit_cost(log([(math.nan, 2.0), (math.nan, 4.0)])).predict("ttt", {}) == 3.0
 
 
-def test_speed_scales_to_this_machine() -> None:
-    """After one measurement the prediction for the same arm and task is that measurement."""
-    cost = CostModel({"icl-vote": ArmCost(1.0, 0.0, 1.0), "ttt": ArmCost(4.0, 0.0, 1.0)})
-    slower = cost.with_speed(cost.speed_from("icl-vote", {}, 2.5))
-    assert slower.predict("icl-vote", {}) == 2.5
-    assert slower.predict("ttt", {}) == 10.0
-    assert slower.speed_from("icl-vote", {}, 2.5) == 2.5  # of the log's seconds, not on top
-    assert cost.speed_from("icl-vote", {}, 1e9) == SPEED_RANGE[1]
-    assert cost.speed_from("other", {}, 3.0) == 1.0
-    with pytest.raises(ValueError, match="above zero"):
-        cost.with_speed(0.0)
+@given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20), st.floats(0.1, 10))
+def test_outcomes_take_the_seconds_of_another_machine(sizes: list[int], pace: float) -> None:
+    """Timed as on a machine that is slower by a factor, all seconds grow by it, and nothing else."""
+    points = [(float(tokens), 1.0 + 0.01 * tokens) for tokens in sizes]
+    slow = [
+        replace(o, arms={"ttt": replace(o.arms["ttt"], seconds=pace * o.arms["ttt"].seconds)})
+        for o in log(points)
+    ]
+    seen = {"look1_seconds": 3.0, "vote_share": 0.5}
+    fast = [replace(o, arms={"ttt": replace(o.arms["ttt"], evidence=seen)}) for o in log(points)]
+    for before, after in zip(fast, timed_as(fast, slow), strict=True):
+        arm = after.arms["ttt"]
+        assert arm.seconds == pytest.approx(pace * before.arms["ttt"].seconds, rel=1e-6)
+        assert arm.evidence == {"look1_seconds": pytest.approx(3 * pace), "vote_share": 0.5}
+        assert replace(after, arms={}) == replace(before, arms={})
+
+
+def test_seconds_of_an_arm_that_was_not_measured_here_are_an_error() -> None:
+    """Nothing is guessed of an arm that this machine has not run."""
+    with pytest.raises(GateError, match="'ttt' was never measured"):
+        timed_as(log([(1, 2.0)]), [])
 
 
 def test_an_arm_never_measured_is_an_error() -> None:
@@ -79,5 +90,5 @@ def test_an_arm_never_measured_is_an_error() -> None:
 
 def test_json_round_trip(outcomes: list[Outcome]) -> None:
     """The model is plain data."""
-    cost = fit_cost(outcomes).with_speed(1.7)
+    cost = fit_cost(outcomes)
     assert CostModel.from_json(json.loads(json.dumps(cost.to_json()))) == cost

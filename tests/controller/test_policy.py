@@ -181,14 +181,6 @@ def test_an_arm_that_the_gate_does_not_know_is_left_out() -> None:
     assert "without new: the gate was fitted without it" in decision.reason
 
 
-def test_costs_can_be_those_of_this_machine() -> None:
-    """A machine ten times slower turns the decision."""
-    gate = constant_gate(0.5, {"a": (0.1, 0.6, 5.0)})
-    assert choose(gate).chosen == "a"
-    assert choose(gate, cost=gate.cost.with_speed(10)).chosen == "icl-vote"
-    assert choose(gate.with_speed(10)).chosen == "icl-vote"
-
-
 @pytest.mark.parametrize(
     ("features", "chosen"),
     [
