@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -110,6 +111,29 @@ def test_others_results_are_evaluated(shared_data: Path, tmp_path: Path) -> None
     refused = run("evaluate", shared_data / PUBLISHED)
     assert refused.exit_code == 2
     assert "--base" in refused.stderr
+
+
+def test_seconds_are_those_of_the_machine_that_costs_were_measured_on(
+    folder: Path, tmp_path: Path, world: World
+) -> None:
+    """What is right is learnt from one log and what it takes from another, prices included."""
+    slow = [
+        replace(o, arms={n: replace(a, seconds=3 * a.seconds) for n, a in o.arms.items()})
+        for o in world(20, seed=3)
+    ]
+    costs = write(tmp_path / "here.jsonl", slow)
+    out = tmp_path / "gate.json"
+    done = run("fit", folder / "fit.jsonl", "--costs", costs, "--out", out)
+    assert done.exit_code == 0, done.output
+    before, here = (load_gate(p, model=slow[0].model) for p in (folder / "gate.json", out))
+    for arm in ("light", "long"):
+        spent = before.cost.predict(arm, {"prompt_tokens": 300.0})
+        assert here.cost.predict(arm, {"prompt_tokens": 300.0}) == pytest.approx(3 * spent, rel=0.1)
+    assert here.prices[0][1] == pytest.approx(3 * before.prices[0][1], rel=0.1)
+    assert here.heads == before.heads
+    missing = run("fit", folder / "fit.jsonl", "--costs", tmp_path / "none.jsonl", "--out", out)
+    assert missing.exit_code == 2
+    assert "no such file" in missing.stderr
 
 
 def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
