@@ -61,7 +61,7 @@ def test_without_sizes_the_mean_is_predicted() -> None:
 
 @given(st.lists(st.integers(0, 10_000), min_size=1, max_size=20), st.floats(0.1, 10))
 def test_outcomes_take_the_seconds_of_another_machine(sizes: list[int], pace: float) -> None:
-    """Timed as on a machine that is slower by a factor, all seconds grow by it, and nothing else."""
+    """Timed as on a machine that is slower by a factor, all seconds grow by it, nothing else."""
     points = [(float(tokens), 1.0 + 0.01 * tokens) for tokens in sizes]
     slow = [
         replace(o, arms={"ttt": replace(o.arms["ttt"], seconds=pace * o.arms["ttt"].seconds)})
