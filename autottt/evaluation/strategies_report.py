@@ -2,7 +2,8 @@
 
 Made from an outcome log in which every strategy ran on every task. Differences to `icl-vote` are
 paired over tasks, with 95 % bootstrap intervals. A strategy is on a suite's Pareto frontier if no
-other is at least as often right for at most its seconds, and better in one of the two.
+other is at least as often right for at most its seconds, and better in one of the two; one that has
+no answer to any task of a suite is not compared there.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
         )
         for arm in outcomes[0].arms
     }
+    failed = {arm: mean(o.arms[arm].error is not None for o in outcomes) for arm in points}
+    rivals = [point for arm, point in points.items() if failed[arm] < 1]
     found = []
     for arm, (right, seconds) in points.items():
         gap = paired(np.array([o.arms[arm].right - o.arms[ICL_VOTE].right for o in outcomes]))
@@ -75,10 +78,10 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
                 high=gap.high,
                 seconds=seconds,
                 tokens=mean(o.arms[arm].tokens for o in outcomes),
-                failed=mean(o.arms[arm].error is not None for o in outcomes),
-                frontier=not any(
-                    r >= right and s <= seconds and (r > right or s < seconds)
-                    for r, s in points.values()
+                failed=failed[arm],
+                frontier=failed[arm] < 1
+                and not any(
+                    r >= right and s <= seconds and (r > right or s < seconds) for r, s in rivals
                 ),
             )
         )
@@ -86,9 +89,10 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
 
 
 def markdown(found: dict[str, list[Standing]]) -> str:
-    """A table a suite, and which strategies are dominated on every one."""
+    """A table a suite, which strategies are dominated on every one, and which have no answers."""
     parts = []
-    for suite, rows in found.items():
+    answered = {suite: [row for row in rows if row.failed < 1] for suite, rows in found.items()}
+    for suite, rows in answered.items():
         parts.append(f"### {suite} ({rows[0].tasks} tasks)\n")
         parts.append("| strategy | right | against `icl-vote` (95 %) | s | tokens | frontier |")
         parts.append("| --- | ---: | ---: | ---: | ---: | :---: |")
@@ -102,14 +106,18 @@ def markdown(found: dict[str, list[Standing]]) -> str:
                 f"{row.tokens:,.0f} | {'yes' if row.frontier else ''} |"
             )
         parts.append("")
-    dominated = sorted(
-        name
-        for name in {row.strategy for rows in found.values() for row in rows}
-        if not any(row.frontier for rows in found.values() for row in rows if row.strategy == name)
-    )
-    listed = ", ".join(f"`{name}`" for name in dominated) or "none"
-    parts.append(f"On no suite's frontier: {listed}.\n")
+    names = {row.strategy for rows in found.values() for row in rows}
+    known = {row.strategy for rows in answered.values() for row in rows}
+    best = {row.strategy for rows in answered.values() for row in rows if row.frontier}
+    parts.append(f"On no suite's frontier: {_listed(known - best)}.")
+    if names - known:
+        parts.append(f"Without an answer to any of these tasks: {_listed(names - known)}.")
+    parts.append("")
     return "\n".join(parts)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or "none"
 
 
 def plot(found: dict[str, list[Standing]], path: Path) -> None:
@@ -123,7 +131,8 @@ def plot(found: dict[str, list[Standing]], path: Path) -> None:
     figure, axes = pyplot.subplots(
         1, len(found), figsize=(4.5 * len(found), 4.5), squeeze=False, sharey=True
     )
-    for axis, (suite, rows) in zip(axes[0], found.items()):
+    for axis, (suite, every) in zip(axes[0], found.items()):
+        rows = [row for row in every if row.failed < 1]
         frontier = sorted((row for row in rows if row.frontier), key=lambda row: row.seconds)
         axis.step(
             [row.seconds for row in frontier],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def test_standings_by_suite_and_over_all() -> None:
     assert not last.frontier
     assert [row.strategy for row in found["y"] if row.frontier] == ["icl-vote"]
     assert {row.tasks for row in found[ALL]} == {3}
+
+
+def test_a_strategy_without_answers_is_named_and_not_compared() -> None:
+    """It costs nothing and has nothing right, which is on no frontier and in no table."""
+    none = ArmOutcome(False, 0.0, 0, {}, error="it cannot run on these tasks")
+    found = standings([replace(o, arms={**o.arms, "odd": none}) for o in LOG])
+    assert all(row.failed == 1 and not row.frontier for row in found[ALL] if row.strategy == "odd")
+    assert [row.strategy for row in found["y"] if row.frontier] == ["icl-vote"]
+    text = markdown(found)
+    assert "| `odd`" not in text
+    assert "Without an answer to any of these tasks: `odd`." in text
+    assert "On no suite's frontier: `slow`." in text
 
 
 def test_markdown_names_the_dominated_and_the_plot_is_reproducible(tmp_path: Path) -> None:
