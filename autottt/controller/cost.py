@@ -8,7 +8,7 @@ Deadlines do not rest on these numbers alone; training itself stops at a step bo
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
@@ -76,7 +76,9 @@ def timed_as(outcomes: Sequence[Outcome], measured: Sequence[Outcome]) -> list[O
     add up to what `fit_cost(measured)` predicts for the same prompts. Raises `GateError` for an arm
     that was not measured there.
     """
-    here, needed, spent = fit_cost(measured), Counter[str](), Counter[str]()
+    here = fit_cost(measured)
+    needed: defaultdict[str, float] = defaultdict(float)
+    spent: defaultdict[str, float] = defaultdict(float)
     for outcome in outcomes:
         for name, arm in outcome.arms.items():
             if arm.error is None:
