@@ -42,11 +42,7 @@ def calibrated(
     `certify` are tasks of other families that nothing was fitted to; without them no risk level can
     be certified. Raises `GateError` for logs of several models.
     """
-    gate = fit_gate(outcomes, arms=arms, read=READ, seed=seed)
-    usable = [o for o in outcomes if ICL_VOTE in o.arms and set(gate.arms) <= set(o.arms)]
-    parts = left_out(usable, gate.arms, seed=seed)
-    gate = replace(gate, worth=worth(parts))
-    if any(outcome.model != gate.model for outcome in certify):
+    if {o.model for o in certify} - {o.model for o in outcomes}:
         raise GateError("the log to certify on is of another model than the log to fit on")
     shared = {o.group for o in outcomes} & {o.group for o in certify}
     if shared:
@@ -54,6 +50,10 @@ def calibrated(
             f"{len(shared)} families are in both logs (such as {min(shared)}); certify on families "
             "that nothing was fitted to"
         )
+    gate = fit_gate(outcomes, arms=arms, read=READ, seed=seed)
+    usable = [o for o in outcomes if ICL_VOTE in o.arms and set(gate.arms) <= set(o.arms)]
+    parts = left_out(usable, gate.arms, seed=seed)
+    gate = replace(gate, worth=worth(parts))
     risk = risk_table(certify, gate) if certify else None
     return replace(gate, prices=prices(parts, gate), risk=risk)
 
