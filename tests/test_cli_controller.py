@@ -82,6 +82,9 @@ def test_a_log_is_evaluated(folder: Path, tmp_path: Path) -> None:
     assert 0 < found["oracle_gain_recovered"] <= 1
     assert found["heads"]["icl wrong"]["auroc"] > 0.7
     assert found["controller"]["overhead_share"] < 0.05
+    given_up = found["controller"]["given_up"]
+    assert 0 <= given_up["right"] <= given_up["trainings"] <= given_up["of"]
+    assert all(lost["answered_with"] in lost["ran"] for lost in found["controller"]["lost"])
     assert sum(len(ids) for ids in found["two_by_two"]["long"].values()) == len(outcomes)
     page = Text((tmp_path / "out" / "report.html").read_text()).text
     for text in ("random at matched cost", "share of the oracle's gain", "icl wrong", "Lost"):
@@ -123,11 +126,19 @@ def test_seconds_are_those_of_the_machine_that_costs_were_measured_on(
     ]
     logs = write(tmp_path / "there.jsonl", world(40)), write(tmp_path / "here.jsonl", slow)
     out = tmp_path / "gate.json"
-    done = run("fit", logs[0], "--costs", logs[1], "--arm", "light", "--out", out)
-    assert done.exit_code == 0, done.output
-    before, here = (load_gate(p, model=slow[0].model) for p in (folder / "gate.json", out))
+    gates = []
+    for costs in ((), ("--costs", logs[1])):
+        done = run("fit", logs[0], *costs, "--arm", "light", "--out", out)
+        assert done.exit_code == 0, done.output
+        gates.append(load_gate(out, model=slow[0].model))
+    before, here = gates
     spent = before.cost.predict("light", {"prompt_tokens": 300.0})
     assert here.cost.predict("light", {"prompt_tokens": 300.0}) == pytest.approx(3 * spent, rel=0.1)
+    assert here.prices[0][1] == pytest.approx(3 * before.prices[0][1], rel=0.1)
+    assert here.heads == before.heads
+    (tmp_path / "empty.jsonl").touch()
+    empty = run("fit", logs[0], "--costs", tmp_path / "empty.jsonl", "--out", out)
+    assert "was never measured" in empty.stderr
     missing = run("fit", folder / "fit.jsonl", "--costs", tmp_path / "none.jsonl", "--out", out)
     assert missing.exit_code == 2
     assert "no such file" in missing.stderr

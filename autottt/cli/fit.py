@@ -177,7 +177,7 @@ def fit(
 
     def read(paths: list[Path]) -> list[Outcome]:
         each = (read_outcomes(path) for path in paths)
-        return [o for log in each for o in (timed_as(log, measured) if measured else log)]
+        return [o for log in each for o in (timed_as(log, measured) if costs else log)]
 
     outcomes = read(logs)
     for path in update or ():

@@ -40,9 +40,10 @@ def calibrated(
     """A gate fitted on `outcomes`, with prices from families left out.
 
     `certify` are tasks of other families that nothing was fitted to; without them no risk level can
-    be certified. Raises `GateError` for logs of several models.
+    be certified. Raises `GateError` for logs of several models, and for families in both logs.
     """
-    if {o.model for o in certify} - {o.model for o in outcomes}:
+    models = {outcome.model for outcome in outcomes}
+    if models and not {outcome.model for outcome in certify} <= models:
         raise GateError("the log to certify on is of another model than the log to fit on")
     shared = {o.group for o in outcomes} & {o.group for o in certify}
     if shared:

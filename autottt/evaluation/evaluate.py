@@ -77,12 +77,26 @@ def evaluate(
     found["two_by_two"] = {arm: two_by_two(table, arm) for arm in table.arms if arm not in ICL_ARMS}
     found["controller"] = {
         "answers": {arm: auto.answers.count(arm) for arm in sorted(set(auto.answers))},
+        "given_up": {
+            "trainings": sum(map(len, auto.given_up)),
+            "of": sum(map(len, auto.given_up)) + sum(len(ran) - 1 for ran in auto.ran),
+            "right": sum(
+                arm in _right_arms(table, place)
+                for place, left in enumerate(auto.given_up)
+                for arm in left
+            ),
+        },
         "prr": rejection_ratio(auto.confidence, auto.right),
         "overhead_p50": float(np.quantile(auto.overheads, 0.5)),
         "overhead_p95": float(np.quantile(auto.overheads, 0.95)),
         "overhead_share": float(auto.overheads.sum() / auto.seconds.sum()),
         "lost": [
-            {"task": task, "answered_with": answer, "right_with": _right_arms(table, place)}
+            {
+                "task": task,
+                "answered_with": answer,
+                "right_with": _right_arms(table, place),
+                "ran": list(auto.ran[place]),
+            }
             for place, (task, answer) in enumerate(zip(table.tasks, auto.answers, strict=True))
             if not auto.right[place] and _right_arms(table, place)
         ],

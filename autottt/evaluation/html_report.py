@@ -37,10 +37,14 @@ def html_report(found: JSON, title: str) -> str:
         parts.append(f"<p>icl-vote against {html.escape(arm)}: {counts}</p>")
     if found.get("controller"):
         rows = [
-            (lost["task"], lost["answered_with"], ", ".join(lost["right_with"]))
+            (
+                lost["task"],
+                lost["answered_with"],
+                *(", ".join(lost[k]) for k in ("ran", "right_with")),
+            )
             for lost in found["controller"]["lost"]
         ]
-        parts += ["<h2>Lost</h2>", table(("task", "answered with", "right with"), rows)]
+        parts += ["<h2>Lost</h2>", table(("task", "answered with", "ran", "right with"), rows)]
     return page(title, parts)
 
 

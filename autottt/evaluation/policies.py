@@ -32,7 +32,8 @@ class Played:
     """What a policy does on a table's tasks: expected accuracy and seconds of each.
 
     `confidence` is its own P(right), where it has one; `answers` are the arms that answered;
-    `overheads` are the seconds that deciding took, as measured here.
+    `overheads` are the seconds that deciding took, as measured here; `ran` are the arms that ran to
+    their end and `given_up` those that did not, task by task.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Played:
     confidence: Array | None = None
     answers: tuple[str, ...] = field(default=(), repr=False)
     overheads: Array | None = None
+    ran: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    given_up: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
 
     @property
     def accuracy(self) -> float:
@@ -179,13 +182,15 @@ def curve(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> list[tuple
 
 @dataclass(frozen=True)
 class Course:
-    """How the controller went about one task: the arm that answers, and the cost."""
+    """How the controller went about one task: the arm that answers, the cost, and what it ran."""
 
     answer: str
     seconds: float
     confidence: float
     outcome: Outcome
     overhead: float
+    ran: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def right(self) -> bool:
@@ -204,6 +209,7 @@ def play(
         arms = [arm for arm in outcome.arms if arm not in ICL_ARMS]
     run, seconds, overhead = [ICL_VOTE], probe_seconds(outcome), 0.0
     failed: dict[str, str] = {}
+    given_up: list[str] = []
     while True:
         tried = {arm: outcome.arms[arm].evidence for arm in run if arm not in failed}
         begin = time.perf_counter()
@@ -214,7 +220,7 @@ def play(
         arm = decision.chosen
         if arm in run:
             _, sure = best_in_hand(gate, outcome.features, tried)
-            return Course(arm, seconds, sure, outcome, overhead)
+            return Course(arm, seconds, sure, outcome, overhead, tuple(tried), tuple(given_up))
         run.append(arm)
         done = outcome.arms[arm]
         spent, ended = done.seconds, None
@@ -224,6 +230,7 @@ def play(
             overhead += time.perf_counter() - begin
             if ended is not None:
                 spent = look[LOOK_SECONDS]
+                given_up.append(arm)
                 break
         seconds += spent
         why = done.error or ended
@@ -245,6 +252,8 @@ def _collected(name: str, courses: Sequence[Course]) -> Played:
         np.array([c.confidence for c in courses]),
         tuple(c.answer for c in courses),
         np.array([c.overhead for c in courses]),
+        tuple(c.ran for c in courses),
+        tuple(c.given_up for c in courses),
     )
 
 

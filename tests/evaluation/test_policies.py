@@ -73,6 +73,9 @@ def test_a_training_ended_early_costs_the_seconds_until_then() -> None:
         auto = sequential(log, gate, Policy())
         assert list(auto.seconds) == seconds
         assert auto.accuracy == 0.5
+        left = [bool(gone) for gone in auto.given_up]
+        assert left == [spent == 2.5 for spent in seconds]
+        assert [len(ran) == 2 for ran in auto.ran] == [not gone for gone in left[:3]] + [False]
 
 
 def test_a_gate_asked_once_gives_the_answer_of_the_arm_it_named() -> None:
