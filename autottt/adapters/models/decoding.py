@@ -90,7 +90,7 @@ class _Rows:
         for row, prompt in enumerate(prompts):
             ids[row, longest - len(prompt) :] = torch.tensor(prompt)
             mask[row, longest - len(prompt) :] = 1
-        self.owner = owner
+        self.owner, self.reader = owner, owner.reader()
         self.ids, self.mask = ids.to(owner.device), mask.to(owner.device)
         self.positions = (self.mask.cumsum(-1) - 1).clamp(min=0)  # (B, T)
         if owner.prefix is None:
@@ -104,28 +104,31 @@ class _Rows:
 
     def _read_once(self, head: Sequence[int], n: int) -> None:
         """Read what all rows begin with for one of them, and go on as if for all."""
-        with self.owner.autocast():
-            self.owner.module(
-                input_ids=torch.tensor([head], device=self.mask.device),
-                past_key_values=self.cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+        ids = torch.tensor([head], device=self.mask.device)
+        places = torch.arange(len(head), device=self.mask.device)[None]
+        self.forward(ids, torch.ones_like(ids), places)
         self.cache.batch_repeat_interleave(n)
         self.mask = torch.cat([self.mask.new_ones((n, len(head))), self.mask], dim=1)
         self.positions = self.positions + len(head)
 
-    def read(self) -> Tensor:
-        """Log-probabilities (B, V) of the token that follows each row."""
+    def forward(self, ids: Tensor, mask: Tensor, positions: Tensor, *, last: bool = True) -> Tensor:
+        """Logits (B, T, V) after ids (B, T), or (B, 1, V) of the last; mask of all up to them."""
         with self.owner.autocast():
-            logits = self.owner.module(
-                input_ids=self.ids,
-                attention_mask=self.mask,
-                position_ids=self.positions,
+            if self.reader is not None:
+                return self.reader(ids, mask, positions, self.cache, last=last)
+            logits: Tensor = self.owner.module(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=positions,
                 past_key_values=self.cache,
                 use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
+                logits_to_keep=int(last),
+            ).logits
+            return logits
+
+    def read(self) -> Tensor:
+        """Log-probabilities (B, V) of the token that follows each row."""
+        logits = self.forward(self.ids, self.mask, self.positions)[:, -1]
         scores: Tensor = logits.float().log_softmax(-1)
         return scores
 
@@ -317,14 +320,12 @@ def score_answers(
         ids[row, : len(answer)] = torch.tensor(answer)
         mask[row, : len(answer)] = 1
     ids, mask = ids.to(owner.device), mask.to(owner.device)
-    with owner.autocast():
-        logits = owner.module(
-            input_ids=ids,
-            attention_mask=torch.cat([rows.mask, mask], dim=1),
-            position_ids=rows.positions[:, -1:] + 1 + torch.arange(longest, device=ids.device),
-            past_key_values=rows.cache,
-            use_cache=True,
-        ).logits  # (N, T, V)
+    logits = rows.forward(
+        ids,
+        torch.cat([rows.mask, mask], dim=1),
+        rows.positions[:, -1:] + 1 + torch.arange(longest, device=ids.device),
+        last=False,
+    )  # (N, T, V)
     scores = torch.cat([first[:, None], logits[:, :-1].float().log_softmax(-1)], dim=1)
     sums = (scores.gather(2, ids[:, :, None])[:, :, 0] * mask).sum(1).tolist()  # (N,)
     found: list[list[float]] = [[] for _ in prompts]

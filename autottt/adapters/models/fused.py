@@ -1,4 +1,4 @@
-"""Training steps of a small Llama on a CPU, with a decoder layer as one function.
+"""Training steps and scores of a small Llama on a CPU, with a decoder layer as one function.
 
 A LoRA as wide as the layer it sits on is added to the weight (see `lora_layers`), so a layer is
 plain products, and its backward pass can be written out. That saves what a general library has to
@@ -6,12 +6,13 @@ do between the products: the projections that read the same input are one produc
 norm and the scale of attention are part of it, blocks of attention above the diagonal are not
 computed, a residual is added by the product before it, and the last layer goes on only where there
 is a target. Padding may stand at the end of a row only. The results are those of transformers'
-layers, up to rounding; other models, devices and adapters are trained by those.
+layers, up to rounding; other models, devices and adapters are served by those. `fused_reading` is
+the same for prompts and answers with a key-value cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autottt.adapters.models.fingerprint import is_split
 from autottt.adapters.models.lora_layers import LoraLinear
 
 BLOCK = 128  # rows of attention computed together, about
@@ -44,14 +46,10 @@ class _Shape:
 
 
 class FusedLlama:
-    """The training forward of a Llama whose linear layers all have a LoRA added to them."""
+    """The forward of a Llama whose linear layers are plain or have a LoRA added to them."""
 
-    def __init__(self, module: Any, layers: Mapping[str, LoraLinear]) -> None:
+    def __init__(self, module: Any) -> None:
         self._module = module
-        self._layers = [
-            [layers[f"model.layers.{i}.{_block(name)}.{name}"] for name in PROJECTIONS]
-            for i in range(len(module.model.layers))
-        ]
 
     def logits(self, ids: Tensor, chosen: Tensor) -> Tensor:
         """Logits (N, V) of the tokens after the N `chosen` places (B, T) of `ids` (B, T), N > 0.
@@ -59,12 +57,12 @@ class FusedLlama:
         The rows are equal groups, one for each selected task. Each is computed by itself, as if it
         were alone: on a CPU, products of one task leave nothing to gain from those of others.
         """
-        embedded = self._module.model.embed_tokens
-        like = torch.empty(0, dtype=embedded.weight.dtype)
-        if torch.is_autocast_enabled("cpu"):
-            like = like.to(torch.get_autocast_dtype("cpu"))
-        weights = [[lora.adapted(like).unbind() for lora in loras] for loras in self._layers]
-        groups = len(weights[0][0])
+        embedded, like = self._module.model.embed_tokens, computed_as(self._module)
+        weights = [
+            [weights_of(linear, like) for linear in projections(layer)]
+            for layer in self._module.model.layers
+        ]
+        groups = max(len(weight) for layer in weights for weight in layer)
         found = []
         for place, (own, marked) in enumerate(zip(ids.chunk(groups), chosen.chunk(groups))):
             if not marked.any():
@@ -72,7 +70,7 @@ class FusedLlama:
             wanted = marked.any(1)
             length = int(marked.any(0).nonzero()[-1]) + 1
             x = embedded(own[wanted, :length]).to(like.dtype)  # (B, T, d)
-            of_task = [[weight[place] for weight in layer] for layer in weights]
+            of_task = [[each[place % len(each)] for each in layer] for layer in weights]
             found.append(self._logits(x, marked[wanted, :length], of_task))
         return torch.cat(found)
 
@@ -96,22 +94,54 @@ class FusedLlama:
         return logits
 
 
-def fused(module: nn.Module, layers: Mapping[str, Any]) -> FusedLlama | None:
-    """The faster training forward of this model with these LoRA layers, where it has one."""
+def is_plain(module: Any) -> bool:
+    """Whether it is a Llama on a CPU whose layers are nothing but the products written out here."""
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
     if type(module) is not LlamaForCausalLM or module.device.type != "cpu":
-        return None
-    config = module.config
-    plain = config.hidden_act == "silu" and not config.attention_dropout
-    added = all(layer.added and layer.base.bias is None for layer in layers.values())
-    if not plain or not added or len(layers) < len(PROJECTIONS) * len(module.model.layers):
-        return None
-    return FusedLlama(module, layers)
+        return False
+    linears = [each for layer in module.model.layers for each in projections(layer)]
+    return module.config.hidden_act == "silu" and all(map(_is_plain, linears))
 
 
-def _block(name: str) -> str:
-    return "self_attn" if name in PROJECTIONS[:4] else "mlp"
+def fused(module: Any) -> FusedLlama | None:
+    """The faster training forward of a model with a LoRA on every layer, where it has one."""
+    if not is_plain(module) or module.config.attention_dropout:
+        return None
+    linears = [each for layer in module.model.layers for each in projections(layer)]
+    every = all(isinstance(each, LoraLinear) and each.added for each in linears)
+    return FusedLlama(module) if every else None
+
+
+def computed_as(module: Any) -> Tensor:
+    """An empty tensor of the type to compute in: that of autocast, or else of the weights."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.empty(0, dtype=torch.get_autocast_dtype("cpu"))
+    return torch.empty(0, dtype=module.model.embed_tokens.weight.dtype)
+
+
+def projections(layer: Any) -> list[nn.Module]:
+    """The seven linear layers of a decoder layer, in the order of `PROJECTIONS`."""
+    parts = (layer.self_attn,) * 4 + (layer.mlp,) * 3
+    return [getattr(part, name) for part, name in zip(parts, PROJECTIONS, strict=True)]
+
+
+def weights_of(linear: Any, like: Tensor) -> Sequence[Tensor]:
+    """What stands for the layer in a product with inputs like that: (out, in) for each task."""
+    if isinstance(linear, LoraLinear):
+        return linear.adapted(like).unbind()
+    return [linear.weight.to(like.dtype)]
+
+
+def _is_plain(linear: nn.Module) -> bool:
+    if isinstance(linear, LoraLinear):
+        return not linear.parts and _is_plain(linear.base)
+    return (
+        type(linear) is nn.Linear
+        and linear.bias is None
+        and linear.weight.is_floating_point()
+        and not is_split(linear.weight)
+    )
 
 
 class _Layer(torch.autograd.Function):
@@ -200,11 +230,12 @@ def _spread(x: Tensor, places: Tensor, size: int) -> Tensor:
 def _heads(both: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (B * heads, T, size), turned by their places, from (M, all)."""
     q, k, v = _views(both, shape)
-    k, v = (_turned(k, shape), v.contiguous())
+    q, k = (turned(t, shape.cos, shape.sin) for t in (q, k))
+    v = v.contiguous()
     groups = shape.heads // shape.kv_heads
     if groups > 1:
         k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    return tuple(t.flatten(0, 1) for t in (_turned(q, shape), k, v))  # type: ignore[return-value]
+    return tuple(t.flatten(0, 1) for t in (q, k, v))  # type: ignore[return-value]
 
 
 def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
@@ -213,12 +244,12 @@ def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
     return torch.split(every, [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
 
 
-def _turned(x: Tensor, shape: _Shape) -> Tensor:
-    """Rotary embedding (Su et al., 2021) of x (B, heads, T, size)."""
-    half, y = shape.size // 2, torch.empty(x.shape, dtype=x.dtype)
-    torch.mul(x, shape.cos, out=y)
-    y[..., :half].addcmul_(x[..., half:], shape.sin[:, :half], value=-1)
-    y[..., half:].addcmul_(x[..., :half], shape.sin[:, half:])
+def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding (Su et al., 2021) of x (B, heads, T, size), by tables that broadcast."""
+    half, y = x.shape[-1] // 2, torch.empty(x.shape, dtype=x.dtype)
+    torch.mul(x, cos, out=y)
+    y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
+    y[..., half:].addcmul_(x[..., :half], sin[..., half:])
     return y
 
 

@@ -17,11 +17,13 @@ from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
 from autottt.adapters.models.decoding import Greedy, Threshold, batches, score_answers
 from autottt.adapters.models.fingerprint import fingerprint, whole_fingerprint
+from autottt.adapters.models.fused import FusedLlama, is_plain
+from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import ModelSettings, load_module, load_tokenizer
 from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
@@ -217,6 +219,13 @@ class HuggingFaceModel:
             logits_to_keep=logits_to_keep,
         )
 
+    def reader(self) -> FusedReader | None:
+        """The faster way to read prompts with the adapter that is on, where there is one."""
+        if self.prefix is not None or self.grouped or not can_read(self.module):
+            return None
+        with self.autocast():
+            return FusedReader(self.module)
+
     @_everywhere
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
@@ -224,17 +233,25 @@ class HuggingFaceModel:
 
     def _score(self, sequences: Sequence[TokenSequence]) -> Iterator[Score]:
         ids, mask, targets = self.pad(sequences)
+        chosen = nn.functional.pad(targets[:, 1:] >= 0, (0, 1))  # (B, T) what a target follows
         with self.autocast():
-            logits = self.forward(ids, mask, sequences).logits
-        for row in range(len(sequences)):
-            chosen = targets[row, 1:] >= 0
-            wanted = targets[row, 1:][chosen]  # (N,)
-            scores = logits[row, :-1][chosen].float().log_softmax(-1)  # (N, V)
-            values = scores.gather(1, wanted[:, None])[:, 0]
+            if chosen.any() and self._scores_fused():
+                logits = FusedLlama(self.module).logits(ids, chosen)  # (N, V)
+            else:
+                logits = self.forward(ids, mask, sequences).logits[chosen]
+        counts = chosen.sum(1).tolist()
+        wanted = targets[:, 1:][chosen[:, :-1]]  # (N,)
+        for own, targeted in zip(torch.split(logits, counts), torch.split(wanted, counts)):
+            scores = own.float().log_softmax(-1)  # (n, V)
+            values = scores.gather(1, targeted[:, None])[:, 0]
             yield Score(
                 log_probabilities=tuple(values.tolist()),
-                exact=bool((scores.argmax(-1) == wanted).all()),
+                exact=bool((scores.argmax(-1) == targeted).all()),
             )
+
+    def _scores_fused(self) -> bool:
+        plain = type(self.module.get_output_embeddings()) is nn.Linear  # and not one with a bias
+        return self.prefix is None and plain and is_plain(self.module)
 
     @_everywhere
     @torch.inference_mode()

@@ -117,7 +117,7 @@ class AdapterSession:
             if settings.targets == ALL_LINEAR and self._owner.lora_targets:
                 settings = replace(settings, targets=self._owner.lora_targets)
             layers = dict(attach(module, settings, seeds=self._seeds))
-            self._fused = fused(module, layers)
+            self._fused = fused(module)
         else:
             layers = dict(attach_bias(module, self._seeds))
         self._layers = list(layers.values())

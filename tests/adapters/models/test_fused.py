@@ -69,7 +69,7 @@ def test_losses_and_gradients_are_those_of_the_layers_one_by_one(tasks: int, len
     """For rows of several lengths and tasks, every gradient agrees to fp32 rounding."""
     module = llama()
     layers = started(module, list(range(tasks)))
-    kernel = fused(module, layers)
+    kernel = fused(module)
     assert kernel is not None
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(0, 40, (2 * tasks, length), generator=generator)
@@ -94,7 +94,7 @@ def test_some_of_the_tasks_can_be_trained_alone() -> None:
     """With one of three tasks selected, its gradients are its own and the others have none."""
     module = llama()
     layers = started(module, [0, 1, 2])
-    kernel = fused(module, layers)
+    kernel = fused(module)
     assert kernel is not None
     for layer in layers.values():
         layer.selected = torch.tensor([1])
@@ -109,7 +109,7 @@ def test_a_task_without_a_target_leaves_the_others_as_they_are() -> None:
     """The logits are those of the task that has targets; the other has no gradient."""
     module = llama()
     layers = started(module, [0, 1])
-    kernel = fused(module, layers)
+    kernel = fused(module)
     assert kernel is not None
     ids = torch.arange(24).view(2, 12) % 40
     chosen = torch.tensor([[False], [True]]).expand(2, 12)
@@ -131,16 +131,19 @@ def test_a_task_without_a_target_leaves_the_others_as_they_are() -> None:
 def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, Any]) -> None:
     """Biases, another activation or dropout in attention leave training to transformers."""
     module = llama(**changes)
-    assert fused(module, attach(module, SETTINGS, seeds=[0])) is None
+    attach(module, SETTINGS, seeds=[0])
+    assert fused(module) is None
 
 
 def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
     """Every projection has to be trained; a LoRA narrow beside its layer is not added either."""
     module = llama()
     some = LoraSettings(rank=16, targets=("q_proj", "v_proj"))
-    assert fused(module, attach(module, some, seeds=[0])) is None
+    attach(module, some, seeds=[0])
+    assert fused(module) is None
     detach(module)
-    assert fused(module, attach(module, LoraSettings(rank=1), seeds=[0])) is None
+    attach(module, LoraSettings(rank=1), seeds=[0])
+    assert fused(module) is None
     detach(module)
     with pytest.raises(StrategyError):
         attach(module, LoraSettings(targets=("nothing",)), seeds=[0])
