@@ -22,7 +22,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.multiclass import check_classification_targets
@@ -201,18 +201,24 @@ def _grouped_folds(y: Labels, groups: NDArray[Any], seed: int, most: int) -> Fol
 
 
 def _best_strength(x: Array, y: Labels, folds: Folds, strengths: Sequence[float]) -> float:
-    def loss(strength: float) -> float:
-        p = cross_val_predict(_pipeline(strength), x, y, cv=folds, method="predict_proba")
-        return _loss(y, p[:, 1])
-
-    return min(strengths, key=loss)  # the first of equals: the stronger penalty
+    """The strength whose probabilities for the folds left out have the least log-loss."""
+    found = {strength: np.empty(len(y)) for strength in strengths}
+    for train, test in folds:
+        *prepare, model = (step for _, step in _pipeline(1.0).steps)
+        known, new = x[train], x[test]
+        for step in prepare:  # which do not depend on the strength
+            known, new = step.fit_transform(known), step.transform(new)
+        for strength in strengths:
+            model.set_params(C=strength).fit(known, y[train])
+            found[strength][test] = model.predict_proba(new)[:, 1]
+    return min(strengths, key=lambda each: _loss(y, found[each]))  # of equals the stronger penalty
 
 
 def _pipeline(strength: float) -> Pipeline:
     return make_pipeline(
         SimpleImputer(keep_empty_features=True),
         StandardScaler(),
-        LogisticRegression(C=strength, max_iter=1000),
+        LogisticRegression(C=strength, solver="newton-cholesky"),
     )
 
 

@@ -42,6 +42,7 @@ class _Shape:
     eps: float
     cos: Tensor  # (T, size)
     sin: Tensor  # (T, size)
+    trained: bool  # whether there will be a backward pass
     keep: Tensor | None = None
 
 
@@ -80,7 +81,8 @@ class FusedLlama:
         places = torch.arange(length, device=x.device)[None]
         cos, sin = (table[0] for table in model.rotary_emb(x, places))
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-        shape = _Shape(rows, length, heads, kv_heads, len(cos[0]), config.rms_norm_eps, cos, sin)
+        size, eps, trained = len(cos[0]), config.rms_norm_eps, torch.is_grad_enabled()
+        shape = _Shape(rows, length, heads, kv_heads, size, eps, cos, sin, trained)
         x = x.flatten(0, 1)  # (M, d)
         for layer, own in zip(model.layers, weights, strict=True):
             if layer is model.layers[-1]:
@@ -109,7 +111,7 @@ def fused(module: Any) -> FusedLlama | None:
     if not is_plain(module) or module.config.attention_dropout:
         return None
     linears = [each for layer in module.model.layers for each in projections(layer)]
-    every = all(isinstance(each, LoraLinear) and each.added for each in linears)
+    every = all(isinstance(each, LoraLinear) for each in linears)
     return FusedLlama(module) if every else None
 
 
@@ -135,7 +137,7 @@ def weights_of(linear: Any, like: Tensor) -> Sequence[Tensor]:
 
 def _is_plain(linear: nn.Module) -> bool:
     if isinstance(linear, LoraLinear):
-        return not linear.parts and _is_plain(linear.base)
+        return linear.added and _is_plain(linear.base)
     return (
         type(linear) is nn.Linear
         and linear.bias is None
@@ -164,13 +166,16 @@ class _Layer(torch.autograd.Function):
     ) -> Tensor:
         w1 = torch.cat([wq * shape.size**-0.5, wk, wv]) * norm1
         w2 = torch.cat([wg, wu]) * norm2
-        n1, r1 = _normed(x, shape.eps)
+        n1, r1 = normed(x, shape.eps)
         q, k, v = _heads(n1 @ w1.T, shape)  # (B * heads, T, size)
-        weights, o = _attend(q, k, v, shape)
+        if shape.trained:
+            weights, o = _attend(q, k, v, shape)
+        else:
+            weights, o = [], _attend_once(q, k, v, shape)
         if shape.keep is not None:
             o, x = o[shape.keep], x[shape.keep]
         x = torch.addmm(x, o, wo.T)
-        n2, r2 = _normed(x, shape.eps)
+        n2, r2 = normed(x, shape.eps)
         both = n2 @ w2.T  # (M, 2 f)
         gate, up = both.chunk(2, dim=-1)
         act = nn.functional.silu(gate)
@@ -209,7 +214,7 @@ class _Layer(torch.autograd.Function):
         return below, dwq * shape.size**-0.5, dwk, dwv, dwo, dwg, dwu, dwd, None, None, None
 
 
-def _normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x over its root mean square, and one over that (..., 1) in fp32."""
     wide = x.to(torch.float32, copy=True)
     scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
@@ -217,7 +222,7 @@ def _normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _normed_back(dn: Tensor, n: Tensor, scale: Tensor, more: Tensor) -> Tensor:
-    """The gradient of the x of `_normed`, and `more` added."""
+    """The gradient of the x of `normed`, and `more` added."""
     along = (dn * n).mean(-1, keepdim=True, dtype=torch.float32).to(dn.dtype)
     return torch.addcmul(more, torch.addcmul(dn, n, along, value=-1), scale.to(dn.dtype))
 
@@ -278,6 +283,13 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> tuple[list[Tensor
         out = torch.bmm(found[-1], v[:, :end])
         outputs[:, begin:end] = out.view(shape.rows, shape.heads, -1, shape.size).transpose(1, 2)
     return found, outputs.view(-1, shape.heads * shape.size)
+
+
+def _attend_once(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> Tensor:
+    """The outputs alone, by torch's kernel, whose scores are fp32; its backward pass is slow."""
+    q, k, v = (t.unflatten(0, (shape.rows, shape.heads)) for t in (q, k, v))  # type: ignore[no-untyped-call]
+    out = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+    return out.transpose(1, 2).reshape(-1, shape.heads * shape.size)
 
 
 def _attend_back(

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autottt.adapters.models.attention import attend_one
 from autottt.adapters.models.fused import (
-    BLOCK,
     computed_as,
     is_plain,
+    normed,
     projections,
     turned,
     weights_of,
@@ -44,25 +45,23 @@ class FusedReader:
         `mask` (B, S + T) says which of the S tokens in the cache and of these there are.
         """
         model = self._module.model
+        (rows, length), eps = ids.shape, self._module.config.rms_norm_eps
         x = model.embed_tokens(ids).to(self._like.dtype)  # (B, T, d)
         cos, sin = (table[:, None] for table in model.rotary_emb(x, positions))  # (B, 1, T, size)
         hidden = None if mask.all() else (mask == 0)[:, None, None] * HIDDEN  # (B, 1, 1, S + T)
+        x = x.flatten(0, 1)  # (M, d), M = B * T
         with torch.autocast("cpu", enabled=False):
             for i, (norm1, w1, wo, norm2, w2, wd) in enumerate(self._layers):
-                both = self._normed(x, norm1) @ w1
+                both = (normed(x, eps)[0] * norm1 @ w1).view(rows, length, -1)
                 q, keys, values = self._heads(both, cos, sin, cache.layers[i])
                 if last and i == len(self._layers) - 1:
-                    q, x = q[:, :, -1:], x[:, -1:]
-                attend = _attend_one if q.shape[2] == 1 else _attend_many
-                x = x + attend(q, keys, values, hidden) @ wo
-                gate, up = (self._normed(x, norm2) @ w2).chunk(2, dim=-1)
-                x = x + (nn.functional.silu(gate) * up) @ wd
-        logits: Tensor = self._module.lm_head(model.norm(x))
+                    q, x = q[:, :, -1:], x.view(rows, length, -1)[:, -1]
+                attend = attend_one if q.shape[2] == 1 else _attend_many
+                x = torch.addmm(x, attend(q, keys, values, hidden).reshape(len(x), -1), wo)
+                gate, up = (normed(x, eps)[0] * norm2 @ w2).chunk(2, dim=-1)
+                x = torch.addmm(x, nn.functional.silu(gate) * up, wd)
+        logits: Tensor = self._module.lm_head(model.norm(x).view(rows, -1, x.shape[-1]))
         return logits
-
-    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
-        eps: float = self._module.config.rms_norm_eps
-        return nn.functional.rms_norm(x, x.shape[-1:], weight, eps)
 
     def _heads(
         self, both: Tensor, cos: Tensor, sin: Tensor, layer: Any
@@ -91,33 +90,13 @@ def _weights(layer: Any, size: int, like: Tensor) -> list[Tensor]:
     return [norm1, w1.T, wo.T, norm2, torch.cat([wg, wu]).T, wd.T]
 
 
-def _attend_one(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None) -> Tensor:
-    """What the last token (B, H, 1, size) sees of all: (B, 1, H * size)."""
-    rows, heads, _, size = q.shape
-    q = q.reshape(rows, keys.shape[1], -1, size).float()  # (B, groups, H / groups, size)
-    scores = q @ keys.float().mT
-    if hidden is not None:
-        scores += hidden
-    found = (scores.softmax(-1) @ values.float()).view(rows, 1, heads * size)
-    return found.to(keys.dtype)
-
-
 def _attend_many(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None) -> Tensor:
-    """What each of the last T tokens (B, H, T, size) sees of those up to it: (B, T, H * size)."""
-    rows, heads, length, size = q.shape
-    before = keys.shape[2] - length
-    times = heads // keys.shape[1]
-    if times > 1:
-        keys, values = keys.repeat_interleave(times, 1), values.repeat_interleave(times, 1)
-    q, keys, values = (t.flatten(0, 1) for t in (q, keys, values))  # (B * H, ..., size)
-    out = q.new_empty(rows, length, heads, size)
-    for begin in range(0, length, BLOCK):
-        end = min(begin + BLOCK, length)
-        scores = torch.bmm(q[:, begin:end], keys[:, : before + end].mT)
-        above = torch.full((end - begin, end - begin), HIDDEN, dtype=q.dtype).triu_(1)
-        scores[:, :, before + begin :] += above
-        if hidden is not None:
-            scores.view(rows, heads, end - begin, -1).add_(hidden[..., : before + end])
-        found = torch.bmm(scores.softmax(-1), values[:, : before + end])
-        out[:, begin:end] = found.view(rows, heads, -1, size).transpose(1, 2)
-    return out.flatten(2)
+    """What each of the last T tokens (B, H, T, size) sees of those up to it: (B, T, H, size)."""
+    length, all_of_them = q.shape[2], keys.shape[2]
+    bias = torch.full((length, all_of_them), HIDDEN).triu_(1 + all_of_them - length)
+    if hidden is not None:
+        bias = bias + hidden
+    found = nn.functional.scaled_dot_product_attention(
+        q, keys, values, bias.to(q.dtype), scale=1.0, enable_gqa=q.shape[1] != keys.shape[1]
+    )
+    return found.transpose(1, 2)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
 from autottt.adapters.models.decoding import Greedy, Threshold, batches, score_answers
 from autottt.adapters.models.fingerprint import fingerprint, whole_fingerprint
-from autottt.adapters.models.fused import FusedLlama, is_plain
+from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import ModelSettings, load_module, load_tokenizer
 from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
@@ -221,7 +221,8 @@ class HuggingFaceModel:
 
     def reader(self) -> FusedReader | None:
         """The faster way to read prompts with the adapter that is on, where there is one."""
-        if self.prefix is not None or self.grouped or not can_read(self.module):
+        usual = self.prefix is None and not self.grouped and not self.slides
+        if not usual or not can_read(self.module):
             return None
         with self.autocast():
             return FusedReader(self.module)
@@ -238,7 +239,9 @@ class HuggingFaceModel:
             if chosen.any() and self._scores_fused():
                 logits = FusedLlama(self.module).logits(ids, chosen)  # (N, V)
             else:
-                logits = self.forward(ids, mask, sequences).logits[chosen]
+                columns = chosen.any(0).nonzero()[:, 0]  # places where some row has a target
+                logits = self.forward(ids, mask, sequences, logits_to_keep=columns).logits
+                logits = logits[chosen[:, columns]]  # (N, V)
         counts = chosen.sum(1).tolist()
         wanted = targets[:, 1:][chosen[:, :-1]]  # (N,)
         for own, targeted in zip(torch.split(logits, counts), torch.split(wanted, counts)):
@@ -251,7 +254,7 @@ class HuggingFaceModel:
 
     def _scores_fused(self) -> bool:
         plain = type(self.module.get_output_embeddings()) is nn.Linear  # and not one with a bias
-        return self.prefix is None and plain and is_plain(self.module)
+        return self.prefix is None and plain and can_read(self.module)
 
     @_everywhere
     @torch.inference_mode()

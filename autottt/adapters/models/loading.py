@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import torch
 
+from autottt.adapters.models.attention import attend_on_cpu
 from autottt.errors import InputError, UnknownNameError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
@@ -124,6 +125,7 @@ def load_module(name: str, settings: ModelSettings) -> Any:
     if "device_map" not in options and settings.tensor_parallel == 1:
         module.to(device_of(settings))  # type: ignore[arg-type]
     module.train(False)
+    attend_on_cpu(module)
     return module
 
 

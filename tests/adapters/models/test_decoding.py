@@ -92,7 +92,7 @@ def test_answers_scored_after_one_reading_of_the_prompt(
     assert [len(scores) for scores in found] == [3, 0, 1]
     for prompt, some, scores in zip(prompts, texts, found, strict=True):
         for text, score in zip(some, scores, strict=True):
-            assert score == pytest.approx(total(model, prompt, text), abs=0.15)
+            assert score == pytest.approx(total(model, prompt, text), abs=0.3)
 
 
 def test_the_prefix_starts_as_in_context_learning(
