@@ -18,7 +18,7 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.errors import ContextLengthError
 
 TEXTS = [
-    "0400\n>0440\n\n0300\n>0330\n\n0050\n>",
+    "0400\n>0440\n\n0030\n>0033\n\n0300\n>0330\n\n0050\n>",
     "030\n>033\n\n500\n>",
     "12\n>21\n\n34\n>43\n\n56\n>",
 ]

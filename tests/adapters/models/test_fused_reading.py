@@ -114,7 +114,7 @@ def model() -> HuggingFaceModel:
     return HuggingFaceModel("embedded")
 
 
-TEXTS = ["0400\n>0440\n\n0300\n>0330\n\n0050\n>", "030\n>033\n\n500\n>"]
+TEXTS = ["0400\n>0440\n\n0030\n>0033\n\n0300\n>0330\n\n0050\n>", "030\n>033\n\n500\n>"]
 
 
 def answers(model: HuggingFaceModel) -> tuple[list[Completion], list[list[float]], list[float]]:

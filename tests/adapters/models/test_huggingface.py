@@ -45,7 +45,7 @@ def test_rows_of_a_batch_do_not_disturb_each_other(embedded: HuggingFaceModel) -
 
 def test_scores_agree_with_greedy_decoding(embedded: HuggingFaceModel) -> None:
     """What greedy decoding wrote scores as exact, with the same log-probability."""
-    prompt = embedded.encode("0110\n>0110\n\n2002\n>2002\n\n0330\n>")
+    prompt = embedded.encode("0110\n>0110\n\n2002\n>2002\n\n4040\n>4040\n\n0330\n>")
     done = embedded.generate([prompt], max_new_tokens=12, stop="\n\n")[0]
     assert done.finished
     answer = embedded.encode(done.text + "\n\n")
