@@ -65,7 +65,7 @@ def fit_cost(outcomes: Sequence[Outcome]) -> CostModel:
         for name, arm in outcome.arms.items():
             if arm.error is None:
                 size = outcome.features.get(SIZE, math.nan)
-                points.setdefault(name, []).append((float(size), float(arm.seconds)))
+                points.setdefault(name, []).append((float(size), arm.compared_seconds))
     return CostModel({name: _fit_line(points[name]) for name in sorted(points)})
 
 
@@ -83,7 +83,7 @@ def timed_as(outcomes: Sequence[Outcome], measured: Sequence[Outcome]) -> list[O
         for name, arm in outcome.arms.items():
             if arm.error is None:
                 needed[name] += here.predict(name, outcome.features)
-                spent[name] += arm.seconds
+                spent[name] += arm.compared_seconds
     factors = {name: needed[name] / spent[name] for name in spent if spent[name]}
 
     def timed(name: str, arm: ArmOutcome) -> ArmOutcome:

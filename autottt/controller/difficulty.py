@@ -34,6 +34,7 @@ from autottt.types import JSON
 
 ICL_RIGHT = "icl_right"
 AFTER = "after_"
+OVER_ICL = "over_icl"  # in an attempt's evidence: how much it prefers its answer to the vote's
 LOOK = "look"  # in the evidence of a look, its number
 LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
 _LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence
@@ -51,6 +52,7 @@ READ = (
     "after_vote_share",
     "after_sequence_logp",
     "after_agrees_with_icl",
+    "after_over_icl",
     "after_last_loss",
     "after_held_out_loss",
     "after_held_out_exact",

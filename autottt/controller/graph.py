@@ -25,7 +25,7 @@ from langgraph.types import Command
 from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
-from autottt.controller.probe import agreement, run_probe
+from autottt.controller.probe import agreement, run_probe, winners
 from autottt.controller.state import SolveContext, SolveState
 from autottt.errors import AbandonedError, RestorationError, StrategyError, WorkerError
 from autottt.serialise import from_json, to_json
@@ -159,7 +159,9 @@ def _adapt(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
 def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) -> Attempt:
     strategy = context.strategies[name]
     judge = partial(_verdict, state, context, name) if state["forced"] is None else None
-    given = replace(_run_context(state, context), judge=judge)
+    probe = from_json(Attempt, state["attempts"][0]) if state["attempts"] else None
+    rivals = () if probe is None else winners(probe)
+    given = replace(_run_context(state, context), judge=judge, rivals=rivals)
     begin = time.perf_counter()
     try:
         reason = strategy.unavailable(task, given)
@@ -174,8 +176,8 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
             raise
         seconds = time.perf_counter() - begin
         return Attempt(name, (), seconds, 0, stop_reason="failed", error=str(error))
-    if state["attempts"]:
-        attempt.evidence.update(agreement(attempt, from_json(Attempt, state["attempts"][0])))
+    if probe is not None:
+        attempt.evidence.update(agreement(attempt, probe))
     return attempt
 
 

@@ -30,15 +30,26 @@ ICL_VOTE = "icl-vote"  # the arm that the probe always runs
 ICL_ARMS = frozenset({"zero-shot", "icl", ICL_VOTE, "icl-search"})  # other arms of a log train
 
 
+COMPARING_SECONDS = "comparing_seconds"  # in an arm's evidence: asking it about the vote's answer
+
+
 @dataclass(frozen=True)
 class ArmOutcome:
-    """What one arm did: whether every query came out right, its cost, and its own evidence."""
+    """What one arm did: whether every query came out right, its cost, and its own evidence.
+
+    `seconds` are those of the arm by itself, without comparing its answer with the vote's.
+    """
 
     right: bool
     seconds: float
     tokens: int
     evidence: dict[str, float]
     error: str | None = None
+
+    @property
+    def compared_seconds(self) -> float:
+        """What it takes the controller, which has its answer compared."""
+        return self.seconds + self.evidence.get(COMPARING_SECONDS, 0.0)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ with what it showed, for the seconds that are left.
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
 the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
 (`loo_accuracy` is 1) or its views agree (`vote_share` at least 0.9), otherwise train once with the
-first arm available and answer with that. Its probabilities are shares, not calibrated.
+first arm available and answer with that, or with the vote's answer where the trained model finds it
+more probable than its own. Its probabilities are shares, not calibrated.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import numpy as np
 from autottt.controller.difficulty import (
     LOOK,
     LOOK_SECONDS,
+    OVER_ICL,
     Gate,
     after,
     before,
@@ -74,15 +76,18 @@ def best_in_hand(
 ) -> tuple[str, float]:
     """The arm whose attempt to answer with, and the probability that it is right.
 
-    icl-vote is always in hand. Of equals the earlier attempt is taken.
+    icl-vote is always in hand. Where a trained model was asked about the vote's answer and its own,
+    the one it finds more probable is taken, whatever the gate says: it nearly always knows.
+    Otherwise, and among trained models, the gate decides; of equals the earlier attempt is taken.
     """
     if gate is None:
         return _best_by_default(features, tried)
     best, probability = ICL_VOTE, gate.probability(right_head(ICL_VOTE), features)
     for arm, evidence in tried.items():
-        if arm != ICL_VOTE and right_head(arm) in gate.heads:
+        over = evidence.get(OVER_ICL, 0.0)
+        if arm != ICL_VOTE and right_head(arm) in gate.heads and over >= 0:
             p = gate.probability(right_head(arm), after(features, evidence))
-            if p > probability:
+            if p > probability or (over > 0 and best == ICL_VOTE):
                 best, probability = arm, p
     return best, probability
 
@@ -241,7 +246,7 @@ def _percent(values: Mapping[str, float], name: str) -> str:
 
 
 def _best_by_default(features: Mapping[str, float], tried: Evidence) -> tuple[str, float]:
-    trained = [arm for arm in tried if arm != ICL_VOTE]
+    trained = [a for a in tried if a != ICL_VOTE and tried[a].get(OVER_ICL, 0.0) >= 0]
     if trained:
         return trained[-1], _share(tried[trained[-1]], "held_out", "vote_share")
     return ICL_VOTE, _share(features, "loo_accuracy", "vote_share")
@@ -261,8 +266,9 @@ def _decide_by_default(
         f"demonstrations and its answer has {_percent(features, 'vote_share')} of the vote"
     )
     chosen = in_hand
-    if in_hand != ICL_VOTE:
-        known += f", and {in_hand} has been tried"
+    trained = [arm for arm in tried if arm != ICL_VOTE]
+    if trained:
+        known += f", and {trained[-1]} has been tried"
     elif exact < 1.0 and share < AGREED:
         if not open_arms:
             known += ", but no arm can be trained"

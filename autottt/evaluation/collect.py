@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -18,13 +19,14 @@ from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
 from autottt.controller.outcomes import (
+    COMPARING_SECONDS,
     ICL_VOTE,
     ArmOutcome,
     Outcome,
     append_outcome,
     read_outcomes,
 )
-from autottt.controller.probe import agreement, run_probe
+from autottt.controller.probe import agreement, run_probe, winners
 from autottt.errors import AutotttError, TaskError
 from autottt.pretraining.sampling import draw_task
 from autottt.record import is_right
@@ -216,7 +218,8 @@ def measure(task: Task, group: str, context: RunContext, strategies: Sequence[st
     arms = {ICL_VOTE: _judge(probe.attempt, task, None)}
     for name in strategies:
         if name != ICL_VOTE:
-            arms[name] = _run(get(name), task, context, probe.attempt)
+            beside = replace(context, rivals=winners(probe.attempt))
+            arms[name] = _run(get(name), task, beside, probe.attempt)
     model = context.model.fingerprint
     return Outcome(task.id, group, model, context.seed, probe.features, arms)
 
@@ -236,5 +239,5 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     if probe is not None:
         evidence.update(agreement(attempt, probe))
     spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
-    seconds = attempt.seconds + spared
+    seconds = attempt.seconds + spared - evidence.get(COMPARING_SECONDS, 0.0)
     return ArmOutcome(is_right(attempt.candidates, task), seconds, attempt.tokens, evidence)

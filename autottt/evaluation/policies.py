@@ -223,7 +223,7 @@ def play(
             return Course(arm, seconds, sure, outcome, overhead, tuple(tried), tuple(given_up))
         run.append(arm)
         done = outcome.arms[arm]
-        spent, ended = done.seconds, None
+        spent, ended = done.compared_seconds, None
         for look in looks(done.evidence) if done.error is None else ():
             begin = time.perf_counter()
             ended = verdict(policy, gate, outcome.features, tried=tried, arm=arm, look=look)

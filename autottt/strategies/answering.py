@@ -114,7 +114,7 @@ class Search:
             found += expand(task, dealt, context, self.least, shown=self.views.shown)
         found = _in_order(found, views)
         candidates = _candidates(found, len(task.queries))
-        scores, read = self._scores(task, views, candidates, context, members)
+        scores, read = _scores(task, self.views, candidates, context, members)
         ranked = tuple(
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
         )
@@ -130,41 +130,6 @@ class Search:
             },
             tokens=sum(p.tokens for p in found) + read,
         )
-
-    def _scores(
-        self,
-        task: Task,
-        views: Sequence[View],
-        candidates: Sequence[Sequence[Value]],
-        context: RunContext,
-        members: Sequence[Member],
-    ) -> tuple[list[list[float]], int]:
-        """For every candidate the mean over views of its log-probability, and the tokens read."""
-        model = context.model
-        sums = [[0.0] * len(of) for of in candidates]
-        counts, read = [0] * len(candidates), 0
-        for dealt, switch in _deal(views, members):
-            switch()
-            placed, _ = place_prompts(task, dealt, context, shown=self.views.shown)
-            answers = [
-                [
-                    reply_tokens(task, p.view.apply_output(c, task.queries[p.query]), model)
-                    for c in candidates[p.query]
-                ]
-                for p in placed
-            ]
-            for place, some, scores in zip(
-                placed,
-                answers,
-                model.score_answers([p.ids for p in placed], answers),
-                strict=True,
-            ):
-                counts[place.query] += 1
-                read += len(place.ids) + sum(map(len, some))
-                for i, score in enumerate(scores):
-                    sums[place.query][i] += score
-        means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
-        return means, read
 
 
 @dataclass(frozen=True)
@@ -184,7 +149,7 @@ class Choose(Search):
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
-        scores, read = self._scores(task, views, candidates, context, members)
+        scores, read = _scores(task, self.views, candidates, context, members)
         ranked = tuple(
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
         )
@@ -197,6 +162,65 @@ class Choose(Search):
             },
             tokens=read,
         )
+
+
+def over_rivals(
+    task: Task,
+    answered: Answered,
+    rivals: Sequence[Value | None],
+    context: RunContext,
+    members: Sequence[Member],
+) -> float:
+    """How much more probable the adapted model finds its own answers than others' (`rivals`).
+
+    The mean over queries of the difference d (nats) in mean log-probability under the views, zero
+    where both are the same or one is missing; as sign(d) log(1 + |d|), as d has long tails.
+    """
+    pairs = [
+        [own[0].output, rival] if own and rival is not None and own[0].output != rival else []
+        for own, rival in zip(answered.candidates, rivals, strict=True)
+    ]
+    if not any(pairs):
+        return 0.0
+    scores, _ = _scores(task, ALL_VIEWS, pairs, context, members)
+    gap = sum(of[0] - of[1] for of in scores if of) / len(pairs)
+    return math.copysign(math.log1p(abs(gap)), gap)
+
+
+def _scores(
+    task: Task,
+    views: Views,
+    candidates: Sequence[Sequence[Value]],
+    context: RunContext,
+    members: Sequence[Member],
+) -> tuple[list[list[float]], int]:
+    """For every candidate the mean over views of its log-probability, and the tokens read."""
+    model = context.model
+    sums = [[0.0] * len(of) for of in candidates]
+    counts, read = [0] * len(candidates), 0
+    for dealt, switch in _deal(views.draw(task, context.seed), members):
+        switch()
+        placed, _ = place_prompts(task, dealt, context, shown=views.shown)
+        placed = [place for place in placed if candidates[place.query]]
+        answers = [
+            [
+                reply_tokens(task, p.view.apply_output(c, task.queries[p.query]), model)
+                for c in candidates[p.query]
+            ]
+            for p in placed
+        ]
+        for place, some, scores in zip(
+            placed,
+            answers,
+            model.score_answers([p.ids for p in placed], answers),
+            strict=True,
+        ):
+            counts[place.query] += 1
+            read += len(place.ids) + sum(map(len, some))
+            for i, score in enumerate(scores):
+                sums[place.query][i] += score
+    means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
+    return means, read
 
 
 def _deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from autottt.types import Attempt, Task
+from autottt.types import Attempt, Task, Value
 
 if TYPE_CHECKING:
     from autottt.adapters.models.adapter_cache import AdapterCache
@@ -28,7 +28,9 @@ class RunContext:
     `deadline` is a reading of `time.monotonic()` past which no further step starts, or None.
     `adapters` are those trained before, to be reused; None trains anew each time. `related` are
     tasks that may share a rule with this one; only their demonstrations are used. `judge` is asked
-    a few times in a training; its reason ends the attempt with an `AbandonedError`.
+    a few times in a training; its reason ends the attempt with an `AbandonedError`. `rivals` are
+    the answers in hand, one a query, None where there is none: what is trained is asked what it
+    thinks of them.
     """
 
     model: LanguageModel
@@ -38,6 +40,7 @@ class RunContext:
     adapters: AdapterCache | None = None
     related: tuple[Task, ...] = ()
     judge: Judge | None = None
+    rivals: tuple[Value | None, ...] = ()
 
     def seconds_left(self) -> float | None:
         """Until the deadline, never below zero; None where there is none."""

@@ -31,8 +31,8 @@ from autottt.adapters.models.base import (
     TrainSettings,
 )
 from autottt.adapters.models.memory import is_out_of_memory
-from autottt.errors import AbandonedError, StrategyError
-from autottt.strategies.answering import Answering, Member, Vote
+from autottt.errors import AbandonedError, ContextLengthError, StrategyError
+from autottt.strategies.answering import Answered, Answering, Member, Vote, over_rivals
 from autottt.strategies.base import Judge, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
@@ -129,6 +129,7 @@ class TTT:
                     session.load(place, state)
             members = self._members(session, len(stored.states))
             answered = self.answering.answer(task, context, members)
+            compared = _compared(task, answered, context, members)
         if known is None:
             self._keep(task, replace(stored, embedding=like), context)
         if not any(answered.candidates):
@@ -149,6 +150,7 @@ class TTT:
                 **_losses(records),
                 **_looks(records, self.training.check_every),
                 **look.seconds,
+                **compared,
                 "training_seconds": stored.seconds,
             },
             memory=context.model.peak_bytes(),
@@ -266,6 +268,23 @@ class _Look:
         if self._judge is not None:
             self.reason = self._judge(self.evidence)
         return self.reason
+
+
+def _compared(
+    task: Task, answered: Answered, context: RunContext, members: Sequence[Member]
+) -> dict[str, float]:
+    """What the adapted model thinks of the answers in hand, where there are any and time is left.
+
+    `over_icl` is `over_rivals`, `comparing_seconds` what it took.
+    """
+    if not context.rivals or context.seconds_left() == 0.0:
+        return {}
+    begin = time.perf_counter()
+    try:
+        over = over_rivals(task, answered, context.rivals, context, members)
+    except ContextLengthError:  # under a view an answer in hand is too long
+        return {}
+    return {"over_icl": over, "comparing_seconds": time.perf_counter() - begin}
 
 
 def _member(session: Session, place: int) -> Member:

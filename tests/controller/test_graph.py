@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     "icl-vote": ICL(),
     "ttt": TTT(training=TrainSettings(steps=3)),
 }
+EAGER = Gate(  # it expects much of training
+    "m",
+    {"icl_right": Head(0.1), "ttt_fixes": Head(0.9), "ttt_right": Head(0.9)},
+    CostModel({"ttt": ArmCost(1.0, 0.0, 0.0)}),
+)
 
 
 def context(model: FakeModel, **changes: Any) -> SolveContext:
@@ -78,6 +84,34 @@ def test_a_hard_task_is_trained_on() -> None:
     assert [d.chosen for d in answer.decisions] == ["ttt", "ttt"]
     assert answer.answers[0][0].output == ((0, 0, 1, 9),)
     assert answer.restored
+
+
+def test_what_is_trained_is_asked_about_the_answer_of_the_vote() -> None:
+    """It is told what the vote answered, and the trace has what it thinks of it and the time."""
+    answer = solve(FakeModel(before=wrong, after=mirror))
+    evidence = answer.attempts[1].evidence
+    assert evidence["over_icl"] == pytest.approx(math.log1p(20.0 - 0.1))
+    assert 0 < evidence["comparing_seconds"] < answer.attempts[1].seconds
+    alone = solve(FakeModel(before=wrong, after=mirror), forced="ttt")
+    assert "over_icl" not in alone.attempts[0].evidence
+
+
+def test_a_vote_that_the_trained_model_prefers_is_kept() -> None:
+    """Where training makes the model write what it finds less probable, the vote's answer stays."""
+
+    class Torn(FakeModel):
+        """Once trained, it finds the reverse of what it writes the most probable."""
+
+        def score_answers(
+            self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
+        ) -> list[list[float]]:
+            return [[-x for x in of] for of in super().score_answers(prompts, answers)]
+
+    answer = solve(Torn(before=mirror, after=wrong), policy=Policy(price=0.0), gate=EAGER)
+    assert [a.strategy for a in answer.attempts] == ["icl-vote", "ttt"]
+    assert answer.attempts[1].evidence["over_icl"] < 0
+    assert answer.strategy == "icl-vote"
+    assert answer.answers[0][0].output == TASK.targets[0]  # type: ignore[index]
 
 
 def test_a_strategy_asked_for_is_run_alone() -> None:

@@ -93,6 +93,26 @@ def test_after_an_attempt_the_better_answer_is_given(gate: Gate) -> None:
     assert best_in_hand(gate, EASY, {"ttt": {"held_out": 0.0}})[0] == "icl-vote"
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_trained_model_judges_the_answer_of_the_vote(known: bool) -> None:
+    """What it finds less probable than its own is not given, whatever the gate thinks of both."""
+    gate = constant_gate(0.6, {"a": (0.1, 0.4, 1.0), "b": (0.1, 0.9, 1.0)}) if known else None
+    features = {"loo_accuracy": 0.0, "vote_share": 0.5}
+
+    def best(**over: float) -> str:
+        tried = {arm: {"over_icl": value, "vote_share": 0.4} for arm, value in over.items()}
+        return best_in_hand(gate, features, {"icl-vote": {}, **tried})[0]
+
+    assert best(a=2.0) == "a"
+    assert best(a=-2.0) == "icl-vote"
+    assert best(b=-2.0) == "icl-vote"
+    assert best(a=0.0) == ("icl-vote" if known else "a")  # both gave the same answer
+    assert best(a=2.0, b=-2.0) == "a"
+    assert best(a=2.0, b=2.0) == "b"
+    tried = {"icl-vote": {}, "b": {"over_icl": -2.0}}
+    assert choose(gate, features, tried=tried, policy=Policy(1.0)).chosen == "icl-vote"
+
+
 @given(GATES, st.floats(0, 1e4), st.floats(0, 1))
 def test_no_arm_runs_over_the_deadline(gate: Gate, remaining: float, price: float) -> None:
     """A chosen arm ends before the deadline, and an arm left out is named with its seconds."""

@@ -45,7 +45,11 @@ def test_every_arm_is_judged_against_the_target() -> None:
         "ttt": True,
     }
     assert outcome.features["loo_accuracy"] == 0.0
-    assert outcome.arms["ttt"].evidence["agrees_with_icl"] == 0.0
+    trained = outcome.arms["ttt"]
+    assert trained.evidence["agrees_with_icl"] == 0.0
+    assert trained.evidence["over_icl"] > 0
+    assert trained.compared_seconds == trained.seconds + trained.evidence["comparing_seconds"]
+    assert trained.seconds >= trained.evidence["training_seconds"]
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.controller.cost import ArmCost, CostModel
+from autottt.controller.cost import ArmCost, CostModel, fit_cost
 from autottt.controller.difficulty import Gate
 from autottt.controller.heads import Head
 from autottt.controller.outcomes import ArmOutcome, Outcome
@@ -62,6 +62,18 @@ def test_fixed_arms_and_the_oracle_pay_for_one_arm() -> None:
     assert best.accuracy == 0.75
     assert best.mean_seconds == pytest.approx((1 + 1 + 9 + 1) / 4)
     assert set(oracle(TABLE, price=10.0).answers) == {"icl-vote"}
+
+
+def test_only_the_controller_pays_for_comparing_answers() -> None:
+    """A fixed arm does not ask what it thinks of the vote's answer."""
+    evidence = {"vote_share": 0.9, "over_icl": 1.0, "comparing_seconds": 0.5}
+    log = [
+        replace(o, arms=o.arms | {"ttt": replace(o.arms["ttt"], evidence=evidence)}) for o in LOG
+    ]
+    assert always(from_outcomes(log), "ttt").mean_seconds == always(TABLE, "ttt").mean_seconds
+    auto = sequential(log, None, Policy())
+    assert list(auto.seconds) == [1.5, 1.5, 11.0, 11.0]
+    assert fit_cost(log).predict("ttt", {}) == pytest.approx(9.5)
 
 
 def test_a_training_ended_early_costs_the_seconds_until_then() -> None:

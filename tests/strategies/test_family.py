@@ -31,11 +31,12 @@ from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
 from autottt.strategies import registry
+from autottt.strategies.answering import Answered
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
-from autottt.strategies.ttt import TTT
+from autottt.strategies.ttt import TTT, _compared
 from autottt.strategies.ttt_kv import KVPrefix
-from autottt.types import Answer, AnswerFormat, Grid, Task
+from autottt.types import Answer, AnswerFormat, Grid, Task, Value
 
 TRAINING = [s.name for s in registry.SHIPPED if s.trains]
 
@@ -58,6 +59,33 @@ def filling(first: int = 1, *, id: str = "fill") -> Task:
 @pytest.fixture(scope="module")
 def model() -> HuggingFaceModel:
     return HuggingFaceModel("embedded")
+
+
+def test_a_trained_model_says_what_it_thinks_of_other_answers(model: HuggingFaceModel) -> None:
+    """Its own answer is as probable as itself and more so than a wrong one; what is none is 0."""
+    task = filling()
+    strategy = registry.get("ttt-light")
+
+    def over(*rivals: Value | None) -> float:
+        return strategy.run(task, RunContext(model, rivals=rivals)).evidence["over_icl"]
+
+    alone = strategy.run(task, RunContext(model))
+    assert "over_icl" not in alone.evidence
+    own = alone.candidates[0][0].output
+    assert over(own) == 0.0
+    assert over(None) == 0.0
+    assert over(task.queries[0]) > 1.0
+    late = RunContext(model, rivals=(own,), deadline=time.monotonic())
+    assert _compared(task, Answered(alone.candidates, {}, 0), late, ()) == {}
+
+
+def test_an_answer_too_long_under_a_view_is_not_compared(model: HuggingFaceModel) -> None:
+    """The attempt is as it would be without; nothing fails."""
+    tall = tuple((1,) for _ in range(1500))
+    task = filling()
+    attempt = registry.get("ttt-light").run(task, RunContext(model, rivals=(tall,)))
+    assert "over_icl" not in attempt.evidence
+    assert attempt.candidates
 
 
 @pytest.mark.parametrize("name", [s.name for s in registry.SHIPPED] + ["ttt+search"])
