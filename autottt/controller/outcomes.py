@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 ICL_VOTE = "icl-vote"  # the arm that the probe always runs
-ICL_ARMS = frozenset({"zero-shot", "icl", ICL_VOTE, "icl-search"})  # other arms of a log train
+ICL_ARMS = frozenset(  # other arms of a log train
+    {"zero-shot", "icl", ICL_VOTE, "icl-experts", "icl-search", "icl-options"}
+)
 
 
 COMPARING_SECONDS = "comparing_seconds"  # in an arm's evidence: asking it about the vote's answer

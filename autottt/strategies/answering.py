@@ -1,8 +1,8 @@
 """How a model, trained or not, answers: candidates from views, then a choice among them.
 
-`Vote` decodes every view greedily and counts (self-consistency). `Search` takes every completion
-above a probability as a candidate and lets all views score all candidates (product of experts:
-the ARChitects, 2024); `Choose` takes every answer that there may be. Training strategies hand over
+`Vote` decodes every view greedily and counts (self-consistency). `Experts` lets all views score the
+answers with most votes (product of experts: the ARChitects, 2024), `Search` every completion above
+a probability, `Choose` every answer that there may be. Training strategies hand over
 `members`, one or several adapters, and the views are dealt out among them.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
+from autottt.errors import ContextLengthError
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
@@ -25,6 +26,7 @@ from autottt.strategies.vote import MAX_CANDIDATES, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
 VIEWS = 8
+JUDGED = 3  # answers that all views score, those with most votes
 Member = Callable[[], None]  # makes the model answer with one adapter
 
 
@@ -89,6 +91,35 @@ class Vote:
             evidence=evidence(proposals, len(task.queries)),
             tokens=sum(p.tokens for p in proposals),
         )
+
+
+@dataclass(frozen=True)
+class Experts(Vote):
+    """The `judged` answers with most votes, scored by all views; the others follow.
+
+    A judged candidate's score is its share of the product over views of the probabilities. Where
+    all views agree there is nothing to score. The evidence is that of the vote.
+    """
+
+    judged: int = JUDGED
+    suffix: ClassVar[str] = "+experts"  # of the name of a strategy that answers so instead
+
+    def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        voted = super().answer(task, context, members)
+        candidates = [
+            [c.output for c in of[: self.judged]] if len(of) > 1 else [] for of in voted.candidates
+        ]
+        if not any(candidates) or context.seconds_left() == 0.0:
+            return voted
+        try:
+            scores, read = _scores(task, self.views, candidates, context, members)
+        except ContextLengthError:  # what fits under one view is too long under another
+            return voted
+        ranked = tuple(
+            (*_ranked(outputs, of, self.views.count), *others[len(outputs) :])
+            for outputs, of, others in zip(candidates, scores, voted.candidates, strict=True)
+        )
+        return replace(voted, candidates=ranked, tokens=voted.tokens + read)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 
 from autottt.adapters.models.base import BiasSettings, LoraSettings, TrainSettings
 from autottt.errors import UnknownNameError
-from autottt.strategies.answering import Choose, Search, Views, Vote
+from autottt.strategies.answering import Choose, Experts, Search, Views, Vote
 from autottt.strategies.base import Strategy
 from autottt.strategies.icl import ICL
 from autottt.strategies.sequences import direct, one_order, permutation
@@ -22,7 +22,11 @@ from autottt.strategies.ttt_kv import KVPrefix
 
 log = logging.getLogger(__name__)
 ENTRY_POINTS = "autottt.strategies"
-WAYS = {Search: "a search", Choose: "every option scored"}
+WAYS: dict[type[Experts | Search], str] = {
+    Experts: "the answers of a vote, scored under all views",
+    Search: "a search",
+    Choose: "every option scored",
+}
 
 _registered: dict[str, Strategy] = {}
 
@@ -55,8 +59,9 @@ def broken() -> dict[str, str]:
 def get(name: str) -> Strategy:
     """The strategy of that name; raises `UnknownNameError`.
 
-    `NAME+search` is a training strategy that answers by search and product of experts instead of
-    by vote, `NAME+options` one that scores every answer there may be.
+    `NAME+experts` is a training strategy whose vote is decided by product of experts,
+    `NAME+search` one that searches for candidates instead, and `NAME+options` one that scores every
+    answer there may be.
     """
     found = available()
     base, plus, _ = name.partition("+")
@@ -70,7 +75,7 @@ def get(name: str) -> Strategy:
     return found[name]
 
 
-def answering_by(strategy: Strategy, way: type[Search]) -> Strategy:
+def answering_by(strategy: Strategy, way: type[Experts | Search]) -> Strategy:
     """The same training, answered in another way; of a strategy that is no `TTT` a `TypeError`."""
     if not isinstance(strategy, TTT):
         raise TypeError(f"{strategy.name} does not say how it answers, so it cannot answer so")
@@ -104,6 +109,7 @@ SHIPPED: tuple[Strategy, ...] = (
     ICL("zero-shot", "the query alone, without demonstrations", Vote(Views(1, "nowhere"))),
     ICL("icl", "in-context learning, greedy, the plain prompt", Vote(Views(1))),
     ICL(),
+    ICL("icl-experts", "in-context learning, the vote's answers scored under 8 views", Experts()),
     ICL("icl-options", "in-context learning, every option scored under 8 views", Choose()),
     ICL("icl-search", "in-context learning, search over 8 views, product of experts", Search()),
     TTT(),

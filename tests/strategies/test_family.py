@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autottt import Solver
@@ -31,7 +32,7 @@ from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
 from autottt.strategies import registry
-from autottt.strategies.answering import Answered
+from autottt.strategies.answering import JUDGED, Answered, Experts, Views, Vote
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
 from autottt.strategies.ttt import TTT, _compared
@@ -79,6 +80,31 @@ def test_a_trained_model_says_what_it_thinks_of_other_answers(model: HuggingFace
     assert _compared(task, Answered(alone.candidates, {}, 0), late, ()) == {}
 
 
+def test_experts_order_the_answers_of_a_vote(model: HuggingFaceModel) -> None:
+    """The answers are those of the vote; the first three by what all views think of them."""
+    rows = np.random.default_rng(0).integers(0, 10, size=(7, 3, 3)).tolist()  # without a rule
+    task = Task.from_examples(list(zip(rows[:3], rows[3:6])), rows[6])
+    context = RunContext(model)
+    voted = registry.get("icl-vote").run(task, context)
+    judged = registry.get("icl-experts").run(task, context)
+    (before,), (after,) = voted.candidates, judged.candidates
+    assert len(before) > JUDGED
+    assert {c.output for c in before[:JUDGED]} == {c.output for c in after[:JUDGED]}
+    assert before[JUDGED:] == after[JUDGED:]
+    known = [c.log_probability for c in after[:JUDGED]]
+    assert known == sorted(known, reverse=True)
+    assert sum(c.score for c in after[:JUDGED]) == pytest.approx(1.0)
+    assert judged.evidence == voted.evidence
+    assert judged.tokens > voted.tokens
+
+
+def test_experts_have_nothing_to_do_where_all_agree(model: HuggingFaceModel) -> None:
+    """One view has one answer."""
+    task, views = filling(), Views(1)
+    one = Experts(views).answer(task, RunContext(model))
+    assert one == Vote(views).answer(task, RunContext(model))
+
+
 def test_an_answer_too_long_under_a_view_is_not_compared(model: HuggingFaceModel) -> None:
     """The attempt is as it would be without; nothing fails."""
     tall = tuple((1,) for _ in range(1500))
@@ -88,7 +114,7 @@ def test_an_answer_too_long_under_a_view_is_not_compared(model: HuggingFaceModel
     assert attempt.candidates
 
 
-@pytest.mark.parametrize("name", [s.name for s in registry.SHIPPED] + ["ttt+search"])
+@pytest.mark.parametrize("name", [*(s.name for s in registry.SHIPPED), "ttt+search", "ttt+experts"])
 def test_every_strategy_answers_and_leaves_no_trace(model: HuggingFaceModel, name: str) -> None:
     """An attempt has a candidate, a cost and a reason; the model is what it was, bit for bit."""
     before = Snapshot.take(model.module)

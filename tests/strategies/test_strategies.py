@@ -118,7 +118,9 @@ def test_progress_is_reported_for_every_step(task: Task) -> None:
 
 def test_an_unknown_strategy_lists_the_known() -> None:
     """The error names what there is."""
-    with pytest.raises(UnknownNameError, match="icl, icl-options, icl-search, icl-vote, ttt"):
+    with pytest.raises(
+        UnknownNameError, match="icl, icl-experts, icl-options, icl-search, icl-vote, ttt"
+    ):
         registry.get("magic")
 
 
