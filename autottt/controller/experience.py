@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autottt.controller.lines import append_line
-from autottt.controller.outcomes import ArmOutcome, Outcome
+from autottt.controller.outcomes import ArmOutcome, Outcome, own_seconds
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import from_json
 from autottt.types import JSON, Answer, Attempt, Value
@@ -90,8 +90,9 @@ def outcomes_of(traces: list[Trace]) -> list[Outcome]:
             same = _winners(attempt) == said
             if same or trace.right:
                 evidence = {k: float(v) for k, v in attempt.evidence.items()}
+                seconds = own_seconds(attempt.seconds, evidence)
                 arms[attempt.strategy] = ArmOutcome(
-                    trace.right and same, attempt.seconds, attempt.tokens, evidence
+                    trace.right and same, seconds, attempt.tokens, evidence
                 )
         task = answer.task_id
         found.append(Outcome(task, task, trace.model, answer.seed, trace.features, arms))

@@ -35,6 +35,11 @@ ICL_ARMS = frozenset(  # other arms of a log train
 COMPARING_SECONDS = "comparing_seconds"  # in an arm's evidence: asking it about the vote's answer
 
 
+def own_seconds(seconds: float, evidence: Mapping[str, float]) -> float:
+    """Of an attempt's seconds, those that it takes without comparing its answer."""
+    return seconds - evidence.get(COMPARING_SECONDS, 0.0)
+
+
 @dataclass(frozen=True)
 class ArmOutcome:
     """What one arm did: whether every query came out right, its cost, and its own evidence.

@@ -83,13 +83,28 @@ def best_in_hand(
     if gate is None:
         return _best_by_default(features, tried)
     best, probability = ICL_VOTE, gate.probability(right_head(ICL_VOTE), features)
-    for arm, evidence in tried.items():
-        over = evidence.get(OVER_ICL, 0.0)
-        if arm != ICL_VOTE and right_head(arm) in gate.heads and over >= 0:
-            p = gate.probability(right_head(arm), after(features, evidence))
-            if p > probability or (over > 0 and best == ICL_VOTE):
+    judged = _judged(tried)
+    for arm in judged:
+        if right_head(arm) in gate.heads:
+            p = gate.probability(right_head(arm), after(features, tried[arm]))
+            outdone = best == ICL_VOTE and tried[arm].get(OVER_ICL, 0.0) > 0
+            if p > probability or outdone:
                 best, probability = arm, p
     return best, probability
+
+
+def _judged(tried: Evidence) -> list[str]:
+    """The trained arms whose answer may be given, by what they think of the vote's.
+
+    Not one that prefers the vote's, nor one with the vote's where another prefers its own.
+    """
+    over = {arm: evidence.get(OVER_ICL) for arm, evidence in tried.items() if arm != ICL_VOTE}
+    some = any((value or 0.0) > 0 for value in over.values())
+    return [
+        arm
+        for arm, value in over.items()
+        if value is None or value > 0 or (value == 0 and not some)
+    ]
 
 
 def decide(
@@ -131,7 +146,8 @@ def decide(
     chosen = max(utilities, key=lambda arm: utilities[arm])  # of equals the first: answer now
     return Decision(
         chosen=chosen,
-        reason=_reason(policy, in_hand, probability, chosen, gains, costs, utilities, left_out),
+        reason=_opinions(tried)
+        + _reason(policy, in_hand, probability, chosen, gains, costs, utilities, left_out),
         probability_right=probability,
         gains=gains,
         costs=costs,
@@ -202,6 +218,13 @@ def _top_features(
     return gate.pulls(right_head(in_hand), known)
 
 
+def _opinions(tried: Evidence) -> str:
+    """What trained models think of the vote's answer, where they were asked and have another."""
+    said = {True: "its answer more probable than the vote's", False: "the vote's the more probable"}
+    asked = {arm: evidence.get(OVER_ICL, 0.0) for arm, evidence in tried.items()}
+    return "".join(f"{arm} finds {said[over > 0]}; " for arm, over in asked.items() if over)
+
+
 def _reason(
     policy: Policy,
     in_hand: str,
@@ -246,7 +269,7 @@ def _percent(values: Mapping[str, float], name: str) -> str:
 
 
 def _best_by_default(features: Mapping[str, float], tried: Evidence) -> tuple[str, float]:
-    trained = [a for a in tried if a != ICL_VOTE and tried[a].get(OVER_ICL, 0.0) >= 0]
+    trained = _judged(tried)
     if trained:
         return trained[-1], _share(tried[trained[-1]], "held_out", "vote_share")
     return ICL_VOTE, _share(features, "loo_accuracy", "vote_share")

@@ -19,11 +19,11 @@ from autottt.adapters.models.base import LanguageModel
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
 from autottt.controller.outcomes import (
-    COMPARING_SECONDS,
     ICL_VOTE,
     ArmOutcome,
     Outcome,
     append_outcome,
+    own_seconds,
     read_outcomes,
 )
 from autottt.controller.probe import agreement, run_probe, winners
@@ -239,5 +239,5 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     if probe is not None:
         evidence.update(agreement(attempt, probe))
     spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
-    seconds = attempt.seconds + spared - evidence.get(COMPARING_SECONDS, 0.0)
+    seconds = own_seconds(attempt.seconds, evidence) + spared
     return ArmOutcome(is_right(attempt.candidates, task), seconds, attempt.tokens, evidence)

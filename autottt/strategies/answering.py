@@ -9,6 +9,7 @@ a probability, `Choose` every answer that there may be. Training strategies hand
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
@@ -105,18 +106,21 @@ class Experts(Vote):
     suffix: ClassVar[str] = "+experts"  # of the name of a strategy that answers so instead
 
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        begin = time.monotonic()
         voted = super().answer(task, context, members)
+        left, spent = context.seconds_left(), time.monotonic() - begin
         candidates = [
             [c.output for c in of[: self.judged]] if len(of) > 1 else [] for of in voted.candidates
         ]
-        if not any(candidates) or context.seconds_left() == 0.0:
+        if not any(candidates) or (left is not None and left < spent):  # scoring takes less
             return voted
         try:
             scores, read = _scores(task, self.views, candidates, context, members)
         except ContextLengthError:  # what fits under one view is too long under another
             return voted
+        views = len(self.views.draw(task, context.seed))
         ranked = tuple(
-            (*_ranked(outputs, of, self.views.count), *others[len(outputs) :])
+            (*_ranked(outputs, of, views), *others[len(outputs) :])
             for outputs, of, others in zip(candidates, scores, voted.candidates, strict=True)
         )
         return replace(voted, candidates=ranked, tokens=voted.tokens + read)
@@ -201,19 +205,23 @@ def over_rivals(
     rivals: Sequence[Value | None],
     context: RunContext,
     members: Sequence[Member],
-) -> float:
+    views: Views,
+) -> float | None:
     """How much more probable the adapted model finds its own answers than others' (`rivals`).
 
     The mean over queries of the difference d (nats) in mean log-probability under the views, zero
-    where both are the same or one is missing; as sign(d) log(1 + |d|), as d has long tails.
+    where both are the same; as sign(d) log(1 + |d|), as d has long tails. None where either lacks
+    an answer to a query.
     """
+    if not all(answered.candidates) or None in rivals:
+        return None
+    winners = [own[0].output for own in answered.candidates]
     pairs = [
-        [own[0].output, rival] if own and rival is not None and own[0].output != rival else []
-        for own, rival in zip(answered.candidates, rivals, strict=True)
+        [] if own == rival else [own, rival] for own, rival in zip(winners, rivals, strict=True)
     ]
     if not any(pairs):
         return 0.0
-    scores, _ = _scores(task, ALL_VIEWS, pairs, context, members)
+    scores, _ = _scores(task, views, pairs, context, members)  # type: ignore[arg-type]
     gap = sum(of[0] - of[1] for of in scores if of) / len(pairs)
     return math.copysign(math.log1p(abs(gap)), gap)
 

@@ -1,8 +1,9 @@
 """Answering without training: the weights are untouched, and all rests on the prompt.
 
 `zero-shot` asks without the demonstrations, `icl` decodes the plain prompt greedily, `icl-vote`
-lets several views vote, `icl-search` finds candidates above a probability under several views and
-takes the one that all views together find likeliest.
+lets several views vote, `icl-experts` lets all of them score what was voted for, `icl-search` finds
+candidates above a probability under several views and takes the one that all views together find
+likeliest.
 """
 
 from __future__ import annotations

@@ -32,7 +32,14 @@ from autottt.adapters.models.base import (
 )
 from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import AbandonedError, ContextLengthError, StrategyError
-from autottt.strategies.answering import Answered, Answering, Member, Vote, over_rivals
+from autottt.strategies.answering import (
+    ALL_VIEWS,
+    Answered,
+    Answering,
+    Member,
+    Vote,
+    over_rivals,
+)
 from autottt.strategies.base import Judge, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
@@ -128,8 +135,10 @@ class TTT:
                 for place, state in enumerate(known.states):
                     session.load(place, state)
             members = self._members(session, len(stored.states))
+            asked = time.monotonic()
             answered = self.answering.answer(task, context, members)
-            compared = _compared(task, answered, context, members)
+            seconds = time.monotonic() - asked
+            compared = self._compared(task, answered, context, members, seconds)
         if known is None:
             self._keep(task, replace(stored, embedding=like), context)
         if not any(answered.candidates):
@@ -193,6 +202,35 @@ class TTT:
         cut = any(record.stop_reason == "deadline" for record in stored.records)
         if context.adapters is not None and not cut:
             context.adapters.put(self._key(task, context), stored)
+
+    def _compared(
+        self,
+        task: Task,
+        answered: Answered,
+        context: RunContext,
+        members: Sequence[Member],
+        seconds: float,
+    ) -> dict[str, float]:
+        """What the adapted model thinks of the answers in hand, where there are any.
+
+        `over_icl` is `over_rivals`, `comparing_seconds` what it took. Nothing where the deadline
+        leaves less than the `seconds` of answering, which take longer, or memory will not do.
+        """
+        left = context.seconds_left()
+        if not context.rivals or (left is not None and left < seconds):
+            return {}
+        begin = time.perf_counter()
+        views = getattr(self.answering, "views", ALL_VIEWS)
+        try:
+            over = over_rivals(task, answered, context.rivals, context, members, views)
+        except ContextLengthError:  # under a view an answer in hand is too long
+            return {}
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return {}
+        spent = time.perf_counter() - begin
+        return {} if over is None else {"over_icl": over, "comparing_seconds": spent}
 
     def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
         return self.adapter
@@ -268,23 +306,6 @@ class _Look:
         if self._judge is not None:
             self.reason = self._judge(self.evidence)
         return self.reason
-
-
-def _compared(
-    task: Task, answered: Answered, context: RunContext, members: Sequence[Member]
-) -> dict[str, float]:
-    """What the adapted model thinks of the answers in hand, where there are any and time is left.
-
-    `over_icl` is `over_rivals`, `comparing_seconds` what it took.
-    """
-    if not context.rivals or context.seconds_left() == 0.0:
-        return {}
-    begin = time.perf_counter()
-    try:
-        over = over_rivals(task, answered, context.rivals, context, members)
-    except ContextLengthError:  # under a view an answer in hand is too long
-        return {}
-    return {"over_icl": over, "comparing_seconds": time.perf_counter() - begin}
 
 
 def _member(session: Session, place: int) -> Member:

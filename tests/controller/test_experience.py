@@ -18,7 +18,8 @@ from autottt.types import Answer, Attempt, Candidate
 def attempt(arm: str, output: int | None, error: str | None = None) -> Attempt:
     """An attempt whose winner is a grid of one cell."""
     found = () if output is None else ((Candidate(((output,),), 1.0, -0.1),),)
-    return Attempt(arm, found, 1.0, 10, evidence={"vote_share": 0.5}, error=error)
+    evidence = {"vote_share": 0.5, "comparing_seconds": 0.25}
+    return Attempt(arm, found, 1.0, 10, evidence=evidence, error=error)
 
 
 def trace(path: Path, task: str, *attempts: Attempt, answer: str) -> None:
@@ -46,7 +47,8 @@ def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
     right = {task: {arm: a.right for arm, a in o.arms.items()} for task, o in found.items()}
     assert right["good"] == {"icl-vote": False, "a": True, "b": True}
     assert right["bad"] == {"a": False, "b": False}
-    assert found["good"].arms["a"].evidence == {"vote_share": 0.5}
+    assert found["good"].arms["a"].evidence == {"vote_share": 0.5, "comparing_seconds": 0.25}
+    assert found["good"].arms["a"].seconds == 0.75
     assert found["good"].features == {"vote_share": 0.5}
 
 

@@ -109,8 +109,13 @@ def test_a_trained_model_judges_the_answer_of_the_vote(known: bool) -> None:
     assert best(a=0.0) == ("icl-vote" if known else "a")  # both gave the same answer
     assert best(a=2.0, b=-2.0) == "a"
     assert best(a=2.0, b=2.0) == "b"
+    assert best(a=2.0, b=0.0) == "a"  # what b has is the vote's answer
+    assert best(b=0.0, a=2.0) == "a"
+    assert best(b=0.0) == "b"
     tried = {"icl-vote": {}, "b": {"over_icl": -2.0}}
-    assert choose(gate, features, tried=tried, policy=Policy(1.0)).chosen == "icl-vote"
+    decision = choose(gate, features, tried=tried, policy=Policy(1.0))
+    assert decision.chosen == "icl-vote"
+    assert ("b finds the vote's the more probable; " in decision.reason) == known
 
 
 @given(GATES, st.floats(0, 1e4), st.floats(0, 1))

@@ -10,10 +10,10 @@ from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
 from autottt.errors import StrategyError, TaskError
-from autottt.evaluation.collect import FIRST_SEED, measure, measure_all
+from autottt.evaluation.collect import FIRST_SEED, _judge, measure, measure_all
 from autottt.pretraining import train, validation
 from autottt.strategies.base import RunContext
-from autottt.types import Grid, Task
+from autottt.types import Attempt, Grid, Task
 
 
 def mirror(grid: Grid) -> Grid:
@@ -48,8 +48,13 @@ def test_every_arm_is_judged_against_the_target() -> None:
     trained = outcome.arms["ttt"]
     assert trained.evidence["agrees_with_icl"] == 0.0
     assert trained.evidence["over_icl"] > 0
-    assert trained.compared_seconds == trained.seconds + trained.evidence["comparing_seconds"]
-    assert trained.seconds >= trained.evidence["training_seconds"]
+
+
+def test_comparing_answers_is_no_part_of_an_arm() -> None:
+    """An attempt took it; the arm by itself does not."""
+    ran = Attempt("ttt", ((),), 3.0, 10, evidence={"over_icl": 1.0, "comparing_seconds": 1.0})
+    arm = _judge(ran, task("a"), None)
+    assert (arm.seconds, arm.compared_seconds) == (2.0, 3.0)
 
 
 def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:

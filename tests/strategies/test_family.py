@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from autottt import Solver
 from autottt.adapters.models.adapter_cache import AdapterCache
@@ -35,9 +36,9 @@ from autottt.strategies import registry
 from autottt.strategies.answering import JUDGED, Answered, Experts, Views, Vote
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
-from autottt.strategies.ttt import TTT, _compared
+from autottt.strategies.ttt import TTT
 from autottt.strategies.ttt_kv import KVPrefix
-from autottt.types import Answer, AnswerFormat, Grid, Task, Value
+from autottt.types import Answer, AnswerFormat, Candidate, Grid, Task, Value
 
 TRAINING = [s.name for s in registry.SHIPPED if s.trains]
 
@@ -67,17 +68,43 @@ def test_a_trained_model_says_what_it_thinks_of_other_answers(model: HuggingFace
     task = filling()
     strategy = registry.get("ttt-light")
 
-    def over(*rivals: Value | None) -> float:
+    def over(*rivals: Value) -> float:
         return strategy.run(task, RunContext(model, rivals=rivals)).evidence["over_icl"]
 
     alone = strategy.run(task, RunContext(model))
     assert "over_icl" not in alone.evidence
     own = alone.candidates[0][0].output
     assert over(own) == 0.0
-    assert over(None) == 0.0
     assert over(task.queries[0]) > 1.0
-    late = RunContext(model, rivals=(own,), deadline=time.monotonic())
-    assert _compared(task, Answered(alone.candidates, {}, 0), late, ()) == {}
+
+
+def test_what_cannot_be_compared_is_not(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an answer on either side, time or memory, nothing is said and nothing is lost."""
+    task, strategy = filling(), replace(TTT(), training=TrainSettings(steps=2))
+    own = Candidate(task.queries[0], 1.0, -1.0)
+    answered = Answered(((own,),), {}, 0)
+
+    def said(rival: Value | None, found: Answered = answered, **changes: Any) -> dict[str, float]:
+        context = RunContext(model, rivals=(rival,), **changes)
+        return strategy._compared(task, found, context, (), 1.0)
+
+    assert task.targets is not None
+    other = task.targets[0]
+    assert said(other)["over_icl"] != 0
+    assert said(None) == {}
+    assert said(other, Answered(((),), {}, 0)) == {}
+    assert said(other, deadline=time.monotonic() + 0.5) == {}
+
+    def full(*given: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model, "score_answers", full)
+    assert said(other) == {}
+    attempt = strategy.run(task, RunContext(model, rivals=(other,)))
+    assert attempt.steps == 2
+    assert "out of memory" not in attempt.stop_reason
 
 
 def test_experts_order_the_answers_of_a_vote(model: HuggingFaceModel) -> None:
