@@ -16,10 +16,10 @@ from tests.server.conftest import KEY
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "docs/agents.md").read_text(), re.DOTALL)
 SHOWS = {  # what an example is about, by what it imports -> what it prints
-    "openai": "[[0, 0, 7]]",
-    "mcp": "[[0, 0, 7]]",
-    "autottt.plugins.langgraph": "[[0, 0, 7]]",
-    "inspect_ai": "success [[0, 0, 7]]",
+    "openai": "[[0, 1, 7]]",
+    "mcp": "[[0, 1, 7]]",
+    "autottt.plugins.langgraph": "[[0, 1, 7]]",
+    "inspect_ai": "success [[0, 1, 7]]",
 }
 
 
