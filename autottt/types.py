@@ -236,6 +236,11 @@ class Attempt:
     reused: bool = False
 
     @property
+    def winners(self) -> tuple[Value | None, ...]:
+        """The first candidate of every query, None where there is none."""
+        return tuple(found[0].output if found else None for found in self.candidates)
+
+    @property
     def ok(self) -> bool:
         return self.error is None
 

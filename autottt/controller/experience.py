@@ -22,7 +22,7 @@ from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ArmOutcome, Outcome, own_seconds
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import from_json
-from autottt.types import JSON, Answer, Attempt, Value
+from autottt.types import JSON, Answer
 
 log = logging.getLogger(__name__)
 
@@ -83,11 +83,11 @@ def outcomes_of(traces: list[Trace]) -> list[Outcome]:
             continue
         arms = {}
         given = next(a for a in answer.attempts if a.strategy == answer.strategy)
-        said = _winners(given)
+        said = given.winners
         for attempt in answer.attempts:
             if attempt.error is not None:
                 continue
-            same = _winners(attempt) == said
+            same = attempt.winners == said
             if same or trace.right:
                 evidence = {k: float(v) for k, v in attempt.evidence.items()}
                 seconds = own_seconds(attempt.seconds, evidence)
@@ -97,10 +97,6 @@ def outcomes_of(traces: list[Trace]) -> list[Outcome]:
         task = answer.task_id
         found.append(Outcome(task, task, trace.model, answer.seed, trace.features, arms))
     return found
-
-
-def _winners(attempt: Attempt) -> list[Value | None]:
-    return [candidates[0].output if candidates else None for candidates in attempt.candidates]
 
 
 def _lines(path: Path) -> Iterator[tuple[int, JSON]]:

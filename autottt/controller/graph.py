@@ -25,7 +25,7 @@ from langgraph.types import Command
 from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
-from autottt.controller.probe import agreement, run_probe, winners
+from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import SolveContext, SolveState
 from autottt.errors import AbandonedError, RestorationError, StrategyError, WorkerError
 from autottt.serialise import from_json, to_json
@@ -160,7 +160,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     strategy = context.strategies[name]
     judge = partial(_verdict, state, context, name) if state["forced"] is None else None
     probe = from_json(Attempt, state["attempts"][0]) if state["attempts"] else None
-    rivals = () if probe is None else winners(probe)
+    rivals = () if probe is None else probe.winners
     given = replace(_run_context(state, context), judge=judge, rivals=rivals)
     begin = time.perf_counter()
     try:

@@ -111,13 +111,8 @@ def _changed(a: Rows, b: Rows) -> float:
     return sum(cells) / len(cells)
 
 
-def winners(attempt: Attempt) -> tuple[Value | None, ...]:
-    """The first candidate of every query, None where there is none."""
-    return tuple(found[0].output if found else None for found in attempt.candidates)
-
-
 def agreement(attempt: Attempt, probe: Attempt) -> dict[str, float]:
     """`agrees_with_icl` (0-1): the share of queries on which an attempt's winner is the probe's."""
-    pairs = zip(winners(attempt), winners(probe), strict=True)
+    pairs = zip(attempt.winners, probe.winners, strict=True)
     same = [a is not None and a == b for a, b in pairs]
     return {"agrees_with_icl": sum(same) / len(same)}

@@ -26,7 +26,7 @@ from autottt.controller.outcomes import (
     own_seconds,
     read_outcomes,
 )
-from autottt.controller.probe import agreement, run_probe, winners
+from autottt.controller.probe import agreement, run_probe
 from autottt.errors import AutotttError, TaskError
 from autottt.pretraining.sampling import draw_task
 from autottt.record import is_right
@@ -218,7 +218,7 @@ def measure(task: Task, group: str, context: RunContext, strategies: Sequence[st
     arms = {ICL_VOTE: _judge(probe.attempt, task, None)}
     for name in strategies:
         if name != ICL_VOTE:
-            beside = replace(context, rivals=winners(probe.attempt))
+            beside = replace(context, rivals=probe.attempt.winners)
             arms[name] = _run(get(name), task, beside, probe.attempt)
     model = context.model.fingerprint
     return Outcome(task.id, group, model, context.seed, probe.features, arms)

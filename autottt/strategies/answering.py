@@ -8,6 +8,7 @@ a probability, `Choose` every answer that there may be. Training strategies hand
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from autottt.strategies.proposals import Proposal, expand, place_prompts, propos
 from autottt.strategies.vote import MAX_CANDIDATES, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
+log = logging.getLogger(__name__)
 VIEWS = 8
 JUDGED = 3  # answers that all views score, those with most votes
 Member = Callable[[], None]  # makes the model answer with one adapter
@@ -106,6 +108,7 @@ class Experts(Vote):
     suffix: ClassVar[str] = "+experts"  # of the name of a strategy that answers so instead
 
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
+        views, shown = self.views.draw(task, context.seed), self.views.shown
         begin = time.monotonic()
         voted = super().answer(task, context, members)
         left, spent = context.seconds_left(), time.monotonic() - begin
@@ -115,12 +118,12 @@ class Experts(Vote):
         if not any(candidates) or (left is not None and left < spent):  # scoring takes less
             return voted
         try:
-            scores, read = _scores(task, self.views, candidates, context, members)
-        except ContextLengthError:  # what fits under one view is too long under another
+            scores, read = _scores(task, views, shown, candidates, context, members)
+        except ContextLengthError as error:  # what fits under one view is too long under another
+            log.warning("task %s: its vote was not decided by experts: %s", task.id, error)
             return voted
-        views = len(self.views.draw(task, context.seed))
         ranked = tuple(
-            (*_ranked(outputs, of, views), *others[len(outputs) :])
+            (*_ranked(outputs, of, len(views)), *others[len(outputs) :])
             for outputs, of, others in zip(candidates, scores, voted.candidates, strict=True)
         )
         return replace(voted, candidates=ranked, tokens=voted.tokens + read)
@@ -149,7 +152,7 @@ class Search:
             found += expand(task, dealt, context, self.least, shown=self.views.shown)
         found = _in_order(found, views)
         candidates = _candidates(found, len(task.queries))
-        scores, read = _scores(task, self.views, candidates, context, members)
+        scores, read = _scores(task, views, self.views.shown, candidates, context, members)
         ranked = tuple(
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
         )
@@ -184,7 +187,7 @@ class Choose(Search):
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
-        scores, read = _scores(task, self.views, candidates, context, members)
+        scores, read = _scores(task, views, self.views.shown, candidates, context, members)
         ranked = tuple(
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
         )
@@ -221,14 +224,16 @@ def over_rivals(
     ]
     if not any(pairs):
         return 0.0
-    scores, _ = _scores(task, views, pairs, context, members)  # type: ignore[arg-type]
+    drawn = views.draw(task, context.seed)
+    scores, _ = _scores(task, drawn, views.shown, pairs, context, members)  # type: ignore[arg-type]
     gap = sum(of[0] - of[1] for of in scores if of) / len(pairs)
     return math.copysign(math.log1p(abs(gap)), gap)
 
 
 def _scores(
     task: Task,
-    views: Views,
+    views: Sequence[View],
+    shown: Shown,
     candidates: Sequence[Sequence[Value]],
     context: RunContext,
     members: Sequence[Member],
@@ -237,9 +242,9 @@ def _scores(
     model = context.model
     sums = [[0.0] * len(of) for of in candidates]
     counts, read = [0] * len(candidates), 0
-    for dealt, switch in _deal(views.draw(task, context.seed), members):
+    for dealt, switch in _deal(views, members):
         switch()
-        placed, _ = place_prompts(task, dealt, context, shown=views.shown)
+        placed, _ = place_prompts(task, dealt, context, shown=shown)
         placed = [place for place in placed if candidates[place.query]]
         answers = [
             [

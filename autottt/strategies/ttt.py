@@ -11,6 +11,7 @@ every `check_every` of the first steps the controller may look, and end the atte
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -46,6 +47,7 @@ from autottt.strategies.sequences import Form, all_outputs, demonstration_sequen
 from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
 from autottt.types import Attempt, Task
 
+log = logging.getLogger(__name__)
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
 TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
 LOOKS = 5  # at a training, every few steps, that the controller may take
@@ -223,11 +225,13 @@ class TTT:
         views = getattr(self.answering, "views", ALL_VIEWS)
         try:
             over = over_rivals(task, answered, context.rivals, context, members, views)
-        except ContextLengthError:  # under a view an answer in hand is too long
+        except ContextLengthError as error:  # under a view an answer in hand is too long
+            log.warning("task %s: its answers were not compared: %s", task.id, error)
             return {}
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
+            log.warning("task %s: its answers were not compared: out of memory", task.id)
             return {}
         spent = time.perf_counter() - begin
         return {} if over is None else {"over_icl": over, "comparing_seconds": spent}
