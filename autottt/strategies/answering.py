@@ -24,7 +24,7 @@ from autottt.errors import ContextLengthError
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
-from autottt.strategies.vote import MAX_CANDIDATES, evidence, rank_all
+from autottt.strategies.vote import MAX_CANDIDATES, UNANSWERED_LOGP, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,9 @@ class Experts(Vote):
     """The `judged` answers with most votes, scored by all views; the others follow.
 
     A judged candidate's score is its share of the product over views of the probabilities. Where
-    all views agree there is nothing to score. The evidence is that of the vote.
+    all views agree there is nothing to score. The evidence is that of the vote and, where there
+    was time, of the choice: `experts_share` (0-1) and `experts_logp` (nats, <= 0), the score of
+    the answer given and the mean over views of its log-probability, each the mean over queries.
     """
 
     judged: int = JUDGED
@@ -115,7 +117,9 @@ class Experts(Vote):
         candidates = [
             [c.output for c in of[: self.judged]] if len(of) > 1 else [] for of in voted.candidates
         ]
-        if not any(candidates) or (left is not None and left < spent):  # scoring takes less
+        if not any(candidates):
+            return _with_choice(voted)
+        if left is not None and left < spent:  # scoring takes less
             return voted
         try:
             scores, read = _scores(task, views, shown, candidates, context, members)
@@ -126,7 +130,7 @@ class Experts(Vote):
             (*_ranked(outputs, of, len(views)), *others[len(outputs) :])
             for outputs, of, others in zip(candidates, scores, voted.candidates, strict=True)
         )
-        return replace(voted, candidates=ranked, tokens=voted.tokens + read)
+        return _with_choice(replace(voted, candidates=ranked, tokens=voted.tokens + read))
 
 
 @dataclass(frozen=True)
@@ -157,16 +161,15 @@ class Search:
             _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
         )
         first = _first_of_each(found)
-        chosen = [r[0] for r in ranked if r]
-        return Answered(
-            candidates=ranked,
-            evidence={
-                **evidence(first, len(task.queries)),
-                "candidates": sum(map(len, candidates)) / len(candidates),
-                "experts_share": sum(c.score for c in chosen) / len(ranked),
-                "experts_logp": sum(c.log_probability for c in chosen) / len(ranked),
-            },
-            tokens=sum(p.tokens for p in found) + read,
+        return _with_choice(
+            Answered(
+                candidates=ranked,
+                evidence={
+                    **evidence(first, len(task.queries)),
+                    "candidates": sum(map(len, candidates)) / len(candidates),
+                },
+                tokens=sum(p.tokens for p in found) + read,
+            )
         )
 
 
@@ -265,6 +268,18 @@ def _scores(
                 sums[place.query][i] += score
     means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
     return means, read
+
+
+def _with_choice(answered: Answered) -> Answered:
+    """With what the views think of the answers given, in the evidence."""
+    first = [of[0] if of else None for of in answered.candidates]
+    shares = [c.score if c else 0.0 for c in first]
+    logps = [c.log_probability if c else UNANSWERED_LOGP for c in first]
+    choice = {
+        "experts_share": sum(shares) / len(first),
+        "experts_logp": sum(logps) / len(first),
+    }
+    return replace(answered, evidence={**answered.evidence, **choice})
 
 
 def _deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:

@@ -14,6 +14,7 @@ from autottt.strategies.proposals import Proposal
 from autottt.types import Candidate, Value
 
 MAX_CANDIDATES = 8
+UNANSWERED_LOGP = -50.0  # nats, in the evidence of a query without an answer
 
 
 def rank(proposals: Iterable[Proposal]) -> tuple[Candidate, ...]:
@@ -63,7 +64,7 @@ def _one(proposals: Sequence[Proposal]) -> dict[str, float]:
         "vote_entropy": spread / math.log(max(2, len(proposals))),
         "valid_share": sum(p.output is not None for p in proposals) / len(proposals),
         "identity_agrees": float(bool(ranked) and proposals[0].output == ranked[0].output),
-        "sequence_logp": ranked[0].log_probability if ranked else -50.0,
+        "sequence_logp": ranked[0].log_probability if ranked else UNANSWERED_LOGP,
         "mean_logp": _mean(_mean(c.log_probabilities) for c in written),
         "min_logp": _mean(min(c.log_probabilities) for c in written),
         "margin": _mean(_mean(c.margins) for c in written),
