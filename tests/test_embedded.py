@@ -31,14 +31,14 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     """Nothing falls back to the default policy, and a head is a constant only by measurement."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
-    assert gate.arms == ("ttt", "ttt-light", "ttt-watch")
+    assert gate.arms == ("ttt+experts", "ttt-light+experts")
     kinds = {name: head["kind"] for name, head in gate.report.items()}
     assert kinds["icl_right"] == "logistic"
     for arm in gate.arms:
         assert kinds[f"{arm}_right"] == "logistic"
         why = gate.report[f"{arm}_fixes"]["why_constant"]
         assert kinds[f"{arm}_fixes"] == "logistic" or "base rate" in why
-    assert kinds["ttt-watch_look3"] == "logistic"
+    assert kinds["ttt-light+experts_look2"] == "logistic"
     prices, seconds, _ = zip(*gate.prices, strict=True)
     assert sorted(prices) == list(prices)
     assert seconds[0] > seconds[-1]
@@ -54,8 +54,8 @@ def test_a_report_covers_the_groups_that_are_asked_for() -> None:
     found = json.loads(done.stdout)
     rows = {row["policy"]: row for row in found["policies"]}
     assert found["tasks"] == len(lines) > 0
-    share = sum(o.arms["ttt-watch"].right for o in lines) / len(lines)
-    assert rows["ttt-watch"]["accuracy"] == pytest.approx(share)
+    share = sum(o.arms["ttt-light+experts"].right for o in lines) / len(lines)
+    assert rows["ttt-light+experts"]["accuracy"] == pytest.approx(share)
     assert rows["oracle"]["accuracy"] >= rows["auto"]["accuracy"]
     assert CliRunner().invoke(app, ["evaluate", str(log), "--group", "nothing"]).exit_code == 2
 
@@ -99,8 +99,8 @@ def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
     answer = solver.solve(task, on_event=lambda kind, payload: heard.append(kind))
     first = answer.decisions[0]
     assert first.top_features
-    assert set(first.gains) == {"icl-vote", "ttt", "ttt-light", "ttt-watch"}
-    assert first.costs["ttt-watch"] > first.costs["ttt-light"] > 0
+    assert set(first.gains) == {"icl-vote", "ttt+experts", "ttt-light+experts"}
+    assert first.costs["ttt+experts"] > first.costs["ttt-light+experts"] > 0
     assert heard[0] == "probe"
     assert heard[-1] == "answer"
 

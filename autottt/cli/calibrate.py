@@ -24,7 +24,7 @@ from autottt.cli.sources import (
     model_settings,
 )
 
-ARMS = ("icl-vote", "ttt-light", "ttt-watch")
+ARMS = ("icl-vote", "ttt-light+experts", "ttt+experts")
 
 
 def calibrate(

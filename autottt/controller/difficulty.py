@@ -63,7 +63,14 @@ READ = (
     "look_held_out_loss",
     "look_held_out_exact",
 )
-TRIED = ("vote_share", "agrees_with_icl", "last_loss", "held_out_exact")  # of an arm tried before
+TRIED = (  # of an arm tried before
+    "vote_share",
+    "agrees_with_icl",
+    "entropy",
+    "mean_logp",
+    "last_loss",
+    "held_out_exact",
+)
 SAMPLE = 200  # values of a feature that the gate keeps, for telling drift
 MOST_TRIED = 2  # other arms that are taken as tried in a row to fit on, at most
 

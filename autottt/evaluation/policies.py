@@ -115,12 +115,13 @@ def sequential(
 
 
 def one_shot(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> Played:
-    """The gate asked once, after the probe; the arm that it names answers, whatever it shows."""
+    """The gate asked once, after the probe; the arm of the highest utility answers."""
     found = []
     for outcome in outcomes:
         begin = time.perf_counter()
         arms = [arm for arm in gate.arms if arm in outcome.arms]
-        chosen = decide(policy, gate, outcome.features, tried={}, arms=arms).chosen
+        offers = decide(policy, gate, outcome.features, tried={}, arms=arms).utilities
+        chosen = max(offers, key=lambda arm: offers[arm])  # of equals the first: answer now
         p = gate.probability(ICL_RIGHT, outcome.features)
         spent = time.perf_counter() - begin
         ran = outcome.arms[chosen]

@@ -121,7 +121,9 @@ def test_experts_order_the_answers_of_a_vote(model: HuggingFaceModel) -> None:
     known = [c.log_probability for c in after[:JUDGED]]
     assert known == sorted(known, reverse=True)
     assert sum(c.score for c in after[:JUDGED]) == pytest.approx(1.0)
-    assert judged.evidence == voted.evidence
+    first = after[0]
+    choice = {"experts_share": first.score, "experts_logp": first.log_probability}
+    assert judged.evidence == {**voted.evidence, **choice}
     assert judged.tokens > voted.tokens
 
 
@@ -129,7 +131,10 @@ def test_experts_have_nothing_to_do_where_all_agree(model: HuggingFaceModel) -> 
     """One view has one answer."""
     task, views = filling(), Views(1)
     one = Experts(views).answer(task, RunContext(model))
-    assert one == Vote(views).answer(task, RunContext(model))
+    voted = Vote(views).answer(task, RunContext(model))
+    assert (one.candidates, one.tokens) == (voted.candidates, voted.tokens)
+    assert one.evidence["experts_share"] == 1.0
+    assert one.evidence["experts_logp"] == voted.evidence["sequence_logp"]
 
 
 def test_an_answer_too_long_under_a_view_is_not_compared(model: HuggingFaceModel) -> None:
