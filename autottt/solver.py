@@ -33,7 +33,7 @@ from autottt.controller.state import (
 from autottt.errors import GateError, InputError, StrategyError
 from autottt.serialise import from_json
 from autottt.strategies import registry
-from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
+from autottt.strategies.base import Progress, RunContext, no_progress
 from autottt.strategies.shortening import shortened
 from autottt.strategies.ttt import TTT
 from autottt.types import Answer, Decision, Task
@@ -93,10 +93,6 @@ class Solver:
         self._drift = DriftMonitor({} if self.gate is None else self.gate.reference)
         self.policy = self._policy()
         self._graph = build_graph()
-
-    def strategies(self) -> Sequence[Strategy]:
-        """Every strategy that can be asked for."""
-        return list(registry.available().values())
 
     def solve(
         self,
@@ -256,13 +252,13 @@ class Solver:
         log: str | Path | None,
         related: tuple[Task, ...],
     ) -> SolveContext:
-        strategies = dict(registry.available())
-        if strategy is not None:
-            strategies[strategy] = registry.get(strategy)
+        offered = DEFAULT_ARMS if self.gate is None else self.gate.arms
+        arms = tuple(arm for arm in offered if registry.knows(arm))
+        named = arms if strategy is None else (*arms, strategy)
         return SolveContext(
             model=self.model,
-            strategies=strategies,
-            arms=DEFAULT_ARMS if self.gate is None else self.gate.arms,
+            strategies={**registry.available(), **{name: registry.get(name) for name in named}},
+            arms=arms,
             policy=replace(self.policy, deadline=deadline),
             gate=self.gate,
             deadline=None if deadline is None else time.monotonic() + deadline,
@@ -297,10 +293,17 @@ class Solver:
             )
             return None
         try:
-            return load_gate(path, model=self.model.fingerprint)
+            found = load_gate(path, model=self.model.fingerprint)
         except GateError as error:
             self._warn(f"{error}; the default policy decides")
             return None
+        for arm in found.arms:
+            if not registry.knows(arm):
+                self._warn(
+                    f"the gate's arm {arm!r} is left out, as no such strategy is installed; "
+                    "install the package that has it, or fit a gate without it"
+                )
+        return found
 
     def _shipped_gate(self) -> Path | None:
         folder = SHIPPED.get(self.model.name)

@@ -14,7 +14,9 @@ from autottt.adapters.models.loading import SHIPPED
 from autottt.adapters.tasks.files import load_tasks
 from autottt.cli import app
 from autottt.controller.certificate import RiskTable
-from autottt.controller.difficulty import load_gate
+from autottt.controller.cost import ArmCost, CostModel
+from autottt.controller.difficulty import Gate, load_gate
+from autottt.controller.heads import Head
 from autottt.controller.outcomes import read_outcomes
 from autottt.pretraining.sampling import draw_task
 from autottt.pretraining.splits import HELD_OUT, pretraining_families
@@ -43,6 +45,22 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     assert sorted(prices) == list(prices)
     assert seconds[0] > seconds[-1]
     assert set(gate.worth) == set(gate.arms)
+
+
+def test_a_gate_may_name_any_strategy_there_is(solver: Solver, tmp_path: Path) -> None:
+    """Those with another way to answer are run; one that is not installed is left out, aloud."""
+    costs = {name: ArmCost(1.0, 0.0, 0.0) for name in ("gone", "ttt-light+experts")}
+    heads = {"icl_right": Head(0.1)}
+    for arm in costs:
+        heads |= {f"{arm}_fixes": Head(0.9), f"{arm}_right": Head(0.8)}
+    gate = tmp_path / "gate.json"
+    Gate(solver.model.fingerprint, heads, CostModel(costs)).save(gate)
+    own = Solver(solver.model, gate=gate)
+    assert "arm 'gone' is left out" in " ".join(own.warnings)
+    task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
+    answer = own.solve(task)
+    assert [a.strategy for a in answer.attempts] == ["icl-vote", "ttt-light+experts"]
+    assert set(answer.decisions[0].gains) == {"icl-vote", "ttt-light+experts"}
 
 
 def test_a_report_covers_the_groups_that_are_asked_for() -> None:

@@ -103,7 +103,9 @@ class Worker:
             return {"end": "failed", "message": type(error).__name__}
 
     def _solve(self, job: JSON) -> JSON:
-        number, strategies = job["job"], {s.name: s for s in self._solver.strategies()}
+        from autottt.strategies import registry
+
+        number = job["job"]
         features: dict[str, float] = {}
 
         def progress(what: str, done: int, total: int) -> None:
@@ -117,7 +119,7 @@ class Worker:
                 features.update(payload["features"])
             if kind != "decision":
                 return
-            if strategies[payload["chosen"]].trains and not job["may_train"]:
+            if registry.get(payload["chosen"]).trains and not job["may_train"]:
                 raise _Handover(features)
             reason = {"chosen": payload["chosen"], "reason": payload["reason"]}
             self._send({"job": number, "event": "decision", **reason})

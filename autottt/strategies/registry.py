@@ -75,6 +75,15 @@ def get(name: str) -> Strategy:
     return found[name]
 
 
+def knows(name: str) -> bool:
+    """Whether there is a strategy of that name."""
+    try:
+        get(name)
+    except UnknownNameError:
+        return False
+    return True
+
+
 def answering_by(strategy: Strategy, way: type[Experts | Search]) -> Strategy:
     """The same training, answered in another way; of a strategy that is no `TTT` a `TypeError`."""
     if not isinstance(strategy, TTT):

@@ -79,11 +79,13 @@ def test_a_worker_outlives_jobs_that_fail(embedded: HuggingFaceModel) -> None:
         {"task": {"nonsense": 1}},
         {"strategy": None, "may_train": False},
         {"strategy": "icl"},
+        {"strategy": "ttt-light+experts"},
+        {"strategy": "ttt-light+experts", "may_train": False},
     ]
     jobs = [{**JOB, "job": k, **change} for k, change in enumerate(changes)]
     sent = _work(embedded, jobs, lambda message, write: None)
     ends = [m["end"] for m in sent if "end" in m]
-    assert ends == ["input", "strategy", "failed", "handover", "answer"]
+    assert ends == ["input", "strategy", "failed", "handover", "answer", "answer", "handover"]
 
 
 class _Slow(WorkerProcess):
