@@ -297,12 +297,14 @@ class Solver:
         except GateError as error:
             self._warn(f"{error}; the default policy decides")
             return None
-        for arm in found.arms:
-            if not registry.knows(arm):
-                self._warn(
-                    f"the gate's arm {arm!r} is left out, as no such strategy is installed; "
-                    "install the package that has it, or fit a gate without it"
-                )
+        unknown = [arm for arm in found.arms if not registry.knows(arm)]
+        if unknown:
+            self._warn(
+                f"the gate's {', '.join(unknown)} cannot be run, as no such strategy is installed, "
+                "and so nothing is certified; install the package that has it, or fit a gate "
+                "without it"
+            )
+            return replace(found, risk=None)
         return found
 
     def _shipped_gate(self) -> Path | None:

@@ -54,9 +54,11 @@ def test_a_gate_may_name_any_strategy_there_is(solver: Solver, tmp_path: Path) -
     for arm in costs:
         heads |= {f"{arm}_fixes": Head(0.9), f"{arm}_right": Head(0.8)}
     gate = tmp_path / "gate.json"
-    Gate(solver.model.fingerprint, heads, CostModel(costs)).save(gate)
-    own = Solver(solver.model, gate=gate)
-    assert "arm 'gone' is left out" in " ".join(own.warnings)
+    sure = RiskTable(500, (0.0, 0.2), (0, 9))
+    Gate(solver.model.fingerprint, heads, CostModel(costs), risk=sure).save(gate)
+    own = Solver(solver.model, gate=gate, budget=Budget(risk=0.1))
+    assert "the gate's gone cannot be run" in own.warnings[0]
+    assert "not certified" in own.warnings[1]
     task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
     answer = own.solve(task)
     assert [a.strategy for a in answer.attempts] == ["icl-vote", "ttt-light+experts"]

@@ -40,7 +40,10 @@ def calibrate(
     ] = None,
     strategy: Annotated[
         list[str] | None,
-        typer.Option(help=f"A strategy, given once each; without any: {', '.join(ARMS)}."),
+        typer.Option(
+            help=f"A strategy, given once each; without any those of the log so far, "
+            f"or {', '.join(ARMS)}."
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -82,7 +85,8 @@ def calibrate(
     from autottt.evaluation.collect import sweep
     from autottt.evaluation.evaluate import evaluate
 
-    names = known_strategies(strategy or list(ARMS))
+    begun = read_outcomes(log) if log.exists() else []
+    names = known_strategies(strategy or (list(begun[0].arms) if begun else list(ARMS)))
     chosen = load_tasks(tasks)
     until = None if hours is None else time.monotonic() + 3600 * hours
     with Bars(Console(stderr=True)) as bars:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from autottt.errors import GateError
 from autottt.types import JSON
 
-FORMAT = 4
+FORMAT = 5  # what prices and certificates rest on changes it too
 REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 

@@ -5,9 +5,10 @@ answering now. The gain of an arm not yet tried (`Gate.gain`) is the chance that
 is wrong, times the gate's estimate that the arm is then right, which knows the probe and what the
 arms tried so far have shown, times the share of such gains that is realised. Of the arms that pay
 the cheapest is run first (a cascade): what it shows is worth more than the difference between two
-uncertain estimates, and a dearer one can still follow. Where a deadline leaves no time for that,
-the best of them is run; an arm that would not end before it is left out. At a look into a training
-`verdict` asks again, with what it showed, for the seconds that are left.
+uncertain estimates, and a dearer one can still follow. Where the one with the highest utility would
+pay after it too, but a deadline leaves no time for both, that one is run; an arm that would not end
+before the deadline is left out. At a look into a training `verdict` asks again, with what it
+showed, for the seconds that are left.
 
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
 the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
@@ -145,7 +146,15 @@ def decide(
             left_out[arm] = f"it would gain {gains[arm]:.1%}, less than {policy.least:.1%}"
             continue
         utilities[arm] = gains[arm] - policy.price * costs[arm]
-    chosen = _first(utilities, costs, remaining_seconds) or in_hand
+    paying = [arm for arm, utility in utilities.items() if utility > 0]
+    chosen = cheapest = min(paying, key=lambda arm: costs[arm], default=in_hand)
+    if remaining_seconds is not None and paying:
+        best = max(paying, key=lambda arm: utilities[arm])
+        after = {**tried, cheapest: {}}
+        later = gate.gain(best, features, after, min(1.0, probability + gains[cheapest]))
+        late = costs[cheapest] + costs[best] >= remaining_seconds
+        if late and later >= policy.least and later > policy.price * costs[best]:
+            chosen = best
     return Decision(
         chosen=chosen,
         reason=_opinions(tried)
@@ -156,19 +165,6 @@ def decide(
         utilities=utilities,
         top_features=_top_features(gate, features, tried, chosen, in_hand),
     )
-
-
-def _first(
-    utilities: Mapping[str, float], costs: Mapping[str, float], remaining: float | None
-) -> str | None:
-    """Of the arms that pay the cheapest, unless the best could then not end before the deadline."""
-    paying = [arm for arm, utility in utilities.items() if utility > 0]
-    if not paying:
-        return None
-    cheapest = min(paying, key=lambda arm: costs[arm])
-    best = max(paying, key=lambda arm: utilities[arm])
-    late = remaining is not None and costs[cheapest] + costs[best] >= remaining
-    return best if late else cheapest
 
 
 def explored(policy: Policy, decision: Decision, rng: np.random.Generator) -> Decision:
@@ -256,9 +252,11 @@ def _reason(
         if arm != in_hand
     ]
     verdict = f"answer with {in_hand}" if chosen == in_hand else f"run {chosen}"
-    dearer = [arm for arm, utility in utilities.items() if utility > 0 and arm != chosen]
-    if dearer and costs[chosen] < min(costs[arm] for arm in dearer):
-        verdict += ", the cheapest that pays"
+    others = [arm for arm, utility in utilities.items() if utility > 0 and arm != chosen]
+    if others:
+        cheaper = min(others, key=lambda arm: costs[arm])
+        late = costs[cheaper] < costs[chosen]
+        verdict += f", with no time for {cheaper} before" if late else ", the cheapest that pays"
     known = f"{in_hand} is right with probability {probability:.1%}"
     if offers:
         known += f"; at a price of {policy.price:g} per second " + ", ".join(offers)

@@ -1,6 +1,7 @@
 """What another policy would have earned, from the logged decisions of a running system.
 
-The first decision of every task counts, with the propensity that was logged. SNIPS weighs the
+The first decision of every task counts, with the propensity that was logged; what follows it, such
+as a second training, is as the logging policy had it. SNIPS weighs the
 rewards of decisions that the other policy would have made too by one over their propensity, and
 normalises (Swaminathan & Joachims, 2015); the doubly robust estimate adds a model of the reward
 (Dudik et al., 2011), here the gate's own. Both need support: a policy that never explores says

@@ -96,7 +96,11 @@ class Tools:
         return self._traces[answer_id]
 
     def list_strategies(self) -> dict[str, Any]:
-        """The strategies there are: what each does, and whether it trains."""
+        """The strategies there are: what each does, and whether it trains.
+
+        An answer may also name one of those that train with another way to answer, such as
+        ttt-light+experts, whose vote is decided by scoring its answers under all views.
+        """
         found = registry.available().values()
         return {s.name: {"summary": s.summary, "trains": s.trains} for s in found}
 

@@ -101,9 +101,10 @@ class Experts(Vote):
     """The `judged` answers with most votes, scored by all views; the others follow.
 
     A judged candidate's score is its share of the product over views of the probabilities. Where
-    all views agree there is nothing to score. The evidence is that of the vote and, where there
-    was time, of the choice: `experts_share` (0-1) and `experts_logp` (nats, <= 0), the score of
-    the answer given and the mean over views of its log-probability, each the mean over queries.
+    there is one answer there is nothing to score. The evidence is that of the vote and, where the
+    scoring was done, of the choice: `experts_share` (0-1; 1 for the only answer) and `experts_logp`
+    (nats, <= 0), the score of the answer given and the mean over views (those that wrote it, for
+    the only answer) of its log-probability, each the mean over queries.
     """
 
     judged: int = JUDGED
@@ -272,12 +273,12 @@ def _scores(
 
 def _with_choice(answered: Answered) -> Answered:
     """With what the views think of the answers given, in the evidence."""
-    first = [of[0] if of else None for of in answered.candidates]
-    shares = [c.score if c else 0.0 for c in first]
-    logps = [c.log_probability if c else UNANSWERED_LOGP for c in first]
+    every = answered.candidates
+    shares = [of[0].score if len(of) > 1 else float(len(of)) for of in every]
+    logps = [of[0].log_probability if of else UNANSWERED_LOGP for of in every]
     choice = {
-        "experts_share": sum(shares) / len(first),
-        "experts_logp": sum(logps) / len(first),
+        "experts_share": sum(shares) / len(every),
+        "experts_logp": sum(logps) / len(every),
     }
     return replace(answered, evidence={**answered.evidence, **choice})
 

@@ -97,6 +97,19 @@ def test_a_gate_asked_once_gives_the_answer_of_the_arm_it_named() -> None:
     assert list(played.seconds) == [10.5] * 4
 
 
+def test_a_gate_asked_once_takes_the_best_arm_and_the_controller_the_cheapest_first() -> None:
+    """Asked once it cannot go on from a cheap arm that fails."""
+    cheap = ArmOutcome(False, 2.0, 9, {})
+    log = [replace(o, arms=o.arms | {"light": cheap}) for o in LOG[:3]]
+    heads = HEADS | {"light_fixes": Head(0.5), "light_right": Head(0.4)}
+    costs = CostModel(COST.arms | {"light": ArmCost(2.0, 0.0, 0.0)})
+    gate = Gate("m", heads, costs)
+    assert one_shot(log, gate, Policy()).answers == ("ttt",) * 3
+    played = sequential(log, gate, Policy())
+    assert played.ran == (("icl-vote", "light", "ttt"),) * 3
+    assert list(played.seconds) == [12.5] * 3
+
+
 def test_a_random_mix_costs_what_it_should() -> None:
     """Between two arms' costs it has the cost asked for; outside, that of the nearest arm."""
     log = [replace(o, arms=o.arms | {"ttt": replace(o.arms["ttt"], right=True)}) for o in LOG]
