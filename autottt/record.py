@@ -2,7 +2,7 @@
 
     task_id      the task's id
     answers      per query, at most --attempts candidates, best first:
-                 {"output": grid, list or text, "probability": the candidate's share of the vote}
+                 {"output": grid, list or text, "probability": the candidate's score}
     confidence   the calibrated probability that the best candidates are right
     correct      per query, whether a listed candidate is the target; null where none is known
     strategy     what gave the answer

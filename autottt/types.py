@@ -203,8 +203,9 @@ class Task:
 class Candidate:
     """One proposed output for a query.
 
-    `score` in [0, 1] is the share of the vote; `log_probability` (nats, <= 0) is the mean over
-    the views that proposed it of the sequence log-probability.
+    `score` in [0, 1] is the share of the vote, or, where views scored the answers, of the product
+    of their probabilities; `log_probability` (nats, <= 0) is the mean over the views that proposed
+    or scored it of the sequence log-probability.
     """
 
     output: Value

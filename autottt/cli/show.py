@@ -122,7 +122,7 @@ def _answer_to(
     if not candidates:
         return Group(query_row(query, name=name), Text("no answer", style="red"))
     captions = [
-        f"{_mark(candidate, target)}answer {i} ({candidate.score:.0%} of the vote)"
+        f"{_mark(candidate, target)}answer {i} (score {candidate.score:.0%})"
         for i, candidate in enumerate(candidates, start=1)
     ]
     row = answer_row(query, [c.output for c in candidates], captions=captions, name=name)
