@@ -170,7 +170,7 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
 
 
 def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
-    """Measured, fitted and reported in one go; run again, nothing is measured twice."""
+    """Measured, fitted and reported in one go; run again, it goes on with the arms of its log."""
     folder = tmp_path / "tasks"
     folder.mkdir()
     tasks = sorted(load_tasks("arc:training"), key=lambda t: len(str(t.demonstrations)))[:6]
@@ -181,14 +181,20 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
         (folder / f"{task.id}.json").write_text(json.dumps({"train": shown, "test": asked}))
     out = tmp_path / "out"
     arms = "--strategy", "icl-vote", "--strategy", "ttt-light"
-    command = "calibrate", "--tasks", folder, "--out", out, *arms
-    done = run(*command)
+    command = "calibrate", "--tasks", folder, "--out", out
+    done = run(*command, *arms)
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(out / "outcomes.jsonl")) == 6
     assert "not certified" in done.stdout
-    before = (out / "outcomes.jsonl").read_bytes()
-    assert run(*command, "--hours", "0.0001").exit_code == 0
-    assert (out / "outcomes.jsonl").read_bytes() == before
+    log = out / "outcomes.jsonl"
+    before = log.read_bytes()
+    assert run(*command, *arms, "--hours", "0.0001").exit_code == 0
+    assert log.read_bytes() == before
+    begun = before[: before.rindex(b"\n", 0, -1) + 1]
+    log.write_bytes(begun)
+    assert run(*command).exit_code == 0
+    assert log.read_bytes().startswith(begun)
+    assert [set(o.arms) for o in read_outcomes(log)] == [{"icl-vote", "ttt-light"}] * 6
     assert Solver(gate=out / "gate.json").warnings == ()
 
 

@@ -150,8 +150,8 @@ def decide(
     chosen = cheapest = min(paying, key=lambda arm: costs[arm], default=in_hand)
     if remaining_seconds is not None and paying:
         best = max(paying, key=lambda arm: utilities[arm])
-        after = {**tried, cheapest: {}}
-        later = gate.gain(best, features, after, min(1.0, probability + gains[cheapest]))
+        sure = min(1.0, probability + gains[cheapest])
+        later = gate.gain(best, features, {**tried, cheapest: {}}, sure)
         late = costs[cheapest] + costs[best] >= remaining_seconds
         if late and later >= policy.least and later > policy.price * costs[best]:
             chosen = best

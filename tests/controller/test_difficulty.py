@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from autottt.controller.difficulty import Gate, after, fit_gate, load_gate
-from autottt.controller.gate_file import read_gate_file, write_gate_file
+from autottt.controller.gate_file import FORMAT, read_gate_file, write_gate_file
 from autottt.controller.outcomes import ArmOutcome, Outcome
 from autottt.errors import GateError
 
@@ -191,7 +191,9 @@ def test_json_of_something_else(tmp_path: Path, content: object) -> None:
         load_gate(path, model=MODEL)
 
 
-@pytest.mark.parametrize("change", [{"format": 6}, {"cost": {}}, {"heads": {"icl_right": {}}}])
+@pytest.mark.parametrize(
+    "change", [{"format": FORMAT + 1}, {"cost": {}}, {"heads": {"icl_right": {}}}]
+)
 def test_content_that_is_not_a_gates(file: Path, change: dict[str, object]) -> None:
     """A later format or a missing part is refused, even where it was written so."""
     write_gate_file(file, {**read_gate_file(file), **change})
