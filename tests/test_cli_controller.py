@@ -95,6 +95,16 @@ def test_a_log_is_evaluated(folder: Path, tmp_path: Path) -> None:
     assert same["policies"] == found["policies"]
 
 
+def test_another_models_log_is_evaluated_without_a_gate(folder: Path) -> None:
+    """The default policy takes the controller's place, and the command says so."""
+    done = run("evaluate", folder / "report.jsonl", "--json")
+    assert done.exit_code == 0, done.output
+    assert "no gate is shipped for model" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["heads"] == {}
+    assert {"icl-vote", "long", "auto", "oracle"} <= {row["policy"] for row in found["policies"]}
+
+
 def test_prices_and_risk_come_from_the_logs(folder: Path) -> None:
     """A fitted gate knows what a mean cost takes, and can certify a risk."""
     model = read_outcomes(folder / "fit.jsonl")[0].model

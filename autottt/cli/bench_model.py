@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import random
 from pathlib import Path
@@ -63,10 +62,6 @@ def bench_model(
     positive("--sample", sample)
     if min(max_tokens, per_family, seen) < 0:
         raise InputError("--max-tokens, --per-family and --seen are whole numbers from 0")
-    if report is not None and importlib.util.find_spec("matplotlib") is None:
-        raise InputError(
-            "a report has a plot, which needs matplotlib: pip install 'autottt[bench]'"
-        )
     numbers = parse_seeds(seeds)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is not a directory")

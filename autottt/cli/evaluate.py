@@ -27,7 +27,10 @@ def evaluate(
         ),
     ] = None,
     gate: Annotated[
-        Path | None, typer.Option(help="The controller's gate; by default the shipped one.")
+        Path | None,
+        typer.Option(
+            help="The controller's gate; by default the shipped one, for another model none."
+        ),
     ] = None,
     fitted_on: Annotated[
         Path | None,
@@ -82,6 +85,7 @@ def _own(
 ) -> JSON:
     from autottt.adapters.models.loading import SHIPPED
     from autottt.controller.difficulty import load_gate
+    from autottt.controller.gate_file import read_gate_file
     from autottt.controller.outcomes import read_outcomes
     from autottt.controller.policy import Policy
     from autottt.evaluation.evaluate import evaluate as run
@@ -91,13 +95,16 @@ def _own(
     outcomes = [outcome for outcome in every if outcome.group.startswith(group)]
     if every and not outcomes:
         raise InputError(f"no task's group begins with {group!r}")
-    shipped = SHIPPED["embedded"]
-    fitted = load_gate(
-        gate if gate is not None else shipped / GATE_FILE,
-        model=outcomes[0].model if outcomes else "",
-    )
-    if fitted_on is None and gate is None:
-        fitted_on = shipped / "outcomes.jsonl"
+    model, shipped = outcomes[0].model if outcomes else "", SHIPPED["embedded"]
+    if gate is None and model == read_gate_file(shipped / GATE_FILE)["model"]:
+        gate, fitted_on = shipped / GATE_FILE, fitted_on or shipped / "outcomes.jsonl"
+    elif gate is None:
+        typer.echo(
+            f"no gate is shipped for model {model}: the controller here is the default policy, "
+            "with the log's training strategies in their order; for another give --gate",
+            err=True,
+        )
+    fitted = None if gate is None else load_gate(gate, model=model)
     known = [] if fitted_on is None else read_outcomes(fitted_on)
     return run(outcomes, fitted, Policy(price), fitted_on=known)
 

@@ -10,11 +10,11 @@ pay after it too, but a deadline leaves no time for both, that one is run; an ar
 before the deadline is left out. At a look into a training `verdict` asks again, with what it
 showed, for the seconds that are left.
 
-Without a gate (none is shipped for the model, or its file cannot be used) a fixed default looks at
-the held-out demonstrations alone: stay with ICL if it answered every one of them exactly
-(`loo_accuracy` is 1) or its views agree (`vote_share` at least 0.9), otherwise train once with the
-first arm available and answer with that, or with the vote's answer where the trained model finds it
-more probable than its own. Its probabilities are shares, not calibrated.
+Without a gate (none is shipped for the model, or its file cannot be used) a fixed default decides:
+stay with ICL if it answered every held-out demonstration exactly (`loo_accuracy` is 1) or its views
+agree (`vote_share` at least 0.9), otherwise train once with the first arm available and answer with
+that, or with the vote's answer where the trained model finds it more probable than its own. Its
+probabilities are shares, not calibrated.
 """
 
 from __future__ import annotations
