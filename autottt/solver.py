@@ -16,6 +16,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import SHIPPED, ModelSettings
+from autottt.adapters.models.memory import is_out_of_memory
 from autottt.adapters.tasks.answers import checked
 from autottt.controller.budget import Budget
 from autottt.controller.checkpoints import Checkpoints
@@ -30,7 +31,13 @@ from autottt.controller.state import (
     first_state,
     no_listener,
 )
-from autottt.errors import GateError, InputError, StrategyError
+from autottt.errors import (
+    GateError,
+    InputError,
+    RestorationError,
+    StrategyError,
+    WorkerError,
+)
 from autottt.serialise import from_json
 from autottt.strategies import registry
 from autottt.strategies.base import Progress, RunContext, no_progress
@@ -46,6 +53,8 @@ DEFAULT_ARMS = ("ttt-watch",)  # what the default policy may train, where there 
 TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
 GATE_FILE = "gate.json"
+Failure = InputError | StrategyError | RestorationError | WorkerError  # of one task among many
+FAILURES = (InputError, StrategyError, RestorationError, WorkerError)
 
 
 class Solver:
@@ -169,31 +178,32 @@ class Solver:
         progress: Progress = no_progress,
         on_event: Listener = no_listener,
         log: str | Path | None = None,
-    ) -> list[Answer | InputError | StrategyError]:
+    ) -> list[Answer | Failure]:
         """Answer several tasks; those that are to be trained alike are trained in one pass.
 
         Every task is decided by itself and stops by itself; `together` tasks at most share a pass
-        of the model. Answers are those of `solve`, up to rounding. A task that cannot be answered
-        gives its error in its place. The seconds of an answer include its share of a common
-        training. The other tasks are what strategies that share look at.
+        of the model. Answers are those of `solve`, up to rounding; but a common training is not
+        looked at, so what `solve` would give up is trained to its end. A task that cannot be
+        answered gives its error in its place. The seconds of an answer include its share of a
+        common training. The other tasks are what strategies that share look at.
         """
         machine = build_graph(InMemorySaver(serde=JsonPlusSerializer()), pause_before_adapt=True)
         context = self._context(strategy, None, progress, on_event, log, tuple(tasks))
         paused: dict[int, str] = {}  # place -> the strategy that comes next
         seconds = [0.0] * len(tasks)
-        failed: dict[int, InputError | StrategyError] = {}
+        failed: dict[int, Failure] = {}
         said: list[tuple[str, ...]]  # what was done to each task
 
-        def go_on(place: int, state: SolveState | None) -> None:
+        def go_on(place: int, state: SolveState | None, prepared: float = 0.0) -> None:
             begin = time.perf_counter()
             config = _thread(place)
-            own = replace(context, warnings=(*context.warnings, *said[place]))
+            own = replace(context, warnings=(*context.warnings, *said[place]), prepared=prepared)
             try:
                 machine.invoke(state, context=own, config=config)
                 now = machine.get_state(config)
                 if now.next:
                     paused[place] = now.values["decisions"][-1]["chosen"]
-            except (InputError, StrategyError) as error:
+            except FAILURES as error:
                 failed[place] = error
             seconds[place] += time.perf_counter() - begin
 
@@ -214,7 +224,7 @@ class Solver:
             for place in group:
                 del paused[place]
                 seconds[place] += spent / len(group)
-                go_on(place, None)
+                go_on(place, None, spent / len(group))
         for place in range(len(tasks)) if strategy is None and self.watch else ():
             if place not in failed:
                 self.hear(machine.get_state(_thread(place)).values["features"])
@@ -237,10 +247,11 @@ class Solver:
             run = RunContext(self.model, seed, None, context.progress, self.adapters)
             try:
                 found.prepare([t for t in tasks if found.unavailable(t, run) is None], run)
-            except StrategyError as error:
-                log_.warning(
-                    "training %d tasks together failed (%s); one by one", len(tasks), error
-                )
+            except (StrategyError, RuntimeError, MemoryError) as error:
+                if not isinstance(error, StrategyError) and not is_out_of_memory(error):
+                    raise
+                why = str(error) if isinstance(error, StrategyError) else "out of memory"
+                log_.warning("training %d tasks together failed (%s); one by one", len(tasks), why)
         return time.perf_counter() - begin
 
     def _context(
@@ -255,6 +266,9 @@ class Solver:
         offered = DEFAULT_ARMS if self.gate is None else self.gate.arms
         arms = tuple(arm for arm in offered if registry.knows(arm))
         named = arms if strategy is None else (*arms, strategy)
+        warnings = self.warnings
+        if deadline is not None and self.budget.risk is not None and self.policy.least < 1:
+            warnings = (*warnings, "nothing is certified under a deadline")
         return SolveContext(
             model=self.model,
             strategies={**registry.available(), **{name: registry.get(name) for name in named}},
@@ -265,7 +279,7 @@ class Solver:
             progress=progress,
             listener=on_event,
             log=None if log is None else Path(log),
-            warnings=self.warnings,
+            warnings=warnings,
             adapters=self.adapters,
             related=related,
         )

@@ -241,10 +241,6 @@ class Attempt:
         """The first candidate of every query, None where there is none."""
         return tuple(found[0].output if found else None for found in self.candidates)
 
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
 
 @dataclass(frozen=True)
 class Decision:

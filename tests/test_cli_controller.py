@@ -105,6 +105,25 @@ def test_another_models_log_is_evaluated_without_a_gate(folder: Path) -> None:
     assert {"icl-vote", "long", "auto", "oracle"} <= {row["policy"] for row in found["policies"]}
 
 
+def test_logs_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Two models in one report; of one task under one seed the last line counts, wherever it is."""
+    other = tmp_path / "other.jsonl"
+    write(other, [replace(o, model="other") for o in read_outcomes(folder / "report.jsonl")])
+    refused = run("evaluate", folder / "report.jsonl", other)
+    assert refused.exit_code == 1
+    assert "the logs are of 2 models" in refused.stderr
+    twice = run("evaluate", folder / "report.jsonl", folder / "report.jsonl", "--json")
+    assert json.loads(twice.stdout)["tasks"] == len(read_outcomes(folder / "report.jsonl"))
+
+
+def test_an_arm_that_nothing_was_run_with_is_refused(folder: Path, tmp_path: Path) -> None:
+    """A gate for it would be one of guesses."""
+    done = run("fit", folder / "fit.jsonl", "--arm", "lihgt", "--out", tmp_path / "gate.json")
+    assert done.exit_code == 1
+    assert "no task in the logs was run with lihgt" in done.stderr
+    assert not (tmp_path / "gate.json").exists()
+
+
 def test_prices_and_risk_come_from_the_logs(folder: Path) -> None:
     """A fitted gate knows what a mean cost takes, and can certify a risk."""
     model = read_outcomes(folder / "fit.jsonl")[0].model
@@ -206,6 +225,10 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
     assert log.read_bytes().startswith(begun)
     assert [set(o.arms) for o in read_outcomes(log)] == [{"icl-vote", "ttt-light"}] * 6
     assert Solver(gate=out / "gate.json").warnings == ()
+    log.write_text(log.read_text().replace(Solver().model.fingerprint, "another"))
+    refused = run(*command)
+    assert refused.exit_code == 1
+    assert "outcomes of another model" in refused.stderr
 
 
 def test_the_same_tasks_under_two_seeds_tell_luck(tmp_path: Path) -> None:

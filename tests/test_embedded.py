@@ -136,6 +136,8 @@ def test_what_is_not_certified_and_what_has_drifted_is_said(solver: Solver) -> N
     assert careful.policy.least == 0.2
     assert careful.warnings == ()
     task = draw_task("line_recolour_extreme", 4_000_000, demonstrations=3)
+    hurried = careful.solve(task, deadline=1.0)
+    assert hurried.warnings == ("nothing is certified under a deadline",)
     for _ in range(60):
         careful.hear({"vote_share": 5.0, "prompt_tokens": 1e6})
     assert careful.policy.least == 1.0

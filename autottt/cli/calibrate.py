@@ -99,6 +99,7 @@ def calibrate(
             seed=seed,
             jobs=jobs,
             until=until,
+            alone=True,
             progress=bars,
         )
     fitted, kept = split(read_outcomes(log))

@@ -91,7 +91,11 @@ def _own(
     from autottt.evaluation.evaluate import evaluate as run
     from autottt.solver import GATE_FILE
 
-    every = [outcome for log in logs for outcome in read_outcomes(log)]
+    read = [outcome for log in logs for outcome in read_outcomes(log)]
+    every = list({(o.task_id, o.model, o.seed): o for o in read}.values())
+    models = sorted({outcome.model for outcome in every})
+    if len(models) > 1:
+        raise InputError(f"the logs are of {len(models)} models ({', '.join(models)}); give one's")
     outcomes = [outcome for outcome in every if outcome.group.startswith(group)]
     if every and not outcomes:
         raise InputError(f"no task's group begins with {group!r}")

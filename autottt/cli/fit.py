@@ -180,8 +180,11 @@ def fit(
         return [o for log in each for o in (timed_as(log, measured) if costs else log)]
 
     outcomes = read(logs)
+    unknown = set(arm or ()) - {name for outcome in outcomes for name in outcome.arms}
+    if unknown:
+        raise InputError(f"no task in the logs was run with {', '.join(sorted(unknown))}")
     for path in update or ():
-        seen = outcomes_of(read_traces(path))
+        seen = outcomes_of(read_traces(path), {o.task_id: o.group for o in outcomes})
         typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
         outcomes += seen
     gate = calibrated(outcomes, certify=read(certify or []), arms=arm)

@@ -63,8 +63,10 @@ class Budget:
                     return Policy(0.0, least=least), None
         if drifted:
             why = "the tasks have drifted"
-        runs = "every arm is run" if self.uncertified == "escalate" else "the vote answers"
         least = 0.0 if self.uncertified == "escalate" else 1.0
+        runs = "the vote answers" if least else "every arm that may gain is run"
+        if gate is None and not least:
+            runs = "the default policy decides"
         return Policy(0.0, least=least), (
             f"not certified: a risk of at most {self.risk:g} with confidence "
             f"{self.confidence:g}, as {why}; {runs}"

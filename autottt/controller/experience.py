@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,12 +70,13 @@ def read_traces(path: str | Path) -> list[Trace]:
     return list(traces.values())
 
 
-def outcomes_of(traces: list[Trace]) -> list[Outcome]:
+def outcomes_of(traces: list[Trace], groups: Mapping[str, str] | None = None) -> list[Outcome]:
     """What the traces with feedback say of the arms that ran.
 
-    A strategy that was asked for by name is left out, as there was no probe. The group of each is
-    its own task, as nothing else is known.
+    A strategy that was asked for by name is left out, as there was no probe. `groups` are those of
+    tasks, by id, where they are known; the group of another is the task itself.
     """
+    groups = groups or {}
     found = []
     for trace in traces:
         answer = trace.answer
@@ -90,12 +91,12 @@ def outcomes_of(traces: list[Trace]) -> list[Outcome]:
             same = attempt.winners == said
             if same or trace.right:
                 evidence = {k: float(v) for k, v in attempt.evidence.items()}
-                seconds = own_seconds(attempt.seconds, evidence)
                 arms[attempt.strategy] = ArmOutcome(
-                    trace.right and same, seconds, attempt.tokens, evidence
+                    trace.right and same, own_seconds(attempt), attempt.tokens, evidence
                 )
         task = answer.task_id
-        found.append(Outcome(task, task, trace.model, answer.seed, trace.features, arms))
+        group = groups.get(task, task)
+        found.append(Outcome(task, group, trace.model, answer.seed, trace.features, arms))
     return found
 
 

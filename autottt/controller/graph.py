@@ -27,7 +27,13 @@ from autottt.controller.outcomes import ICL_VOTE
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
 from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import SolveContext, SolveState
-from autottt.errors import AbandonedError, RestorationError, StrategyError, WorkerError
+from autottt.errors import (
+    AbandonedError,
+    ContextLengthError,
+    RestorationError,
+    StrategyError,
+    WorkerError,
+)
 from autottt.serialise import from_json, to_json
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
@@ -146,7 +152,7 @@ def _adapt(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
     name = state["decisions"][-1]["chosen"]
     begin = time.perf_counter()
     attempt = _attempt(name, task, state, context)
-    seconds = time.perf_counter() - begin
+    seconds = time.perf_counter() - begin + context.prepared
     context.listener("attempt", to_json(attempt))
     changed = SolveState(
         attempts=[*state["attempts"], to_json(attempt)], spent=state["spent"] + seconds
@@ -171,7 +177,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     except AbandonedError as error:
         seconds, shown = time.perf_counter() - begin, error.evidence
         return Attempt(name, (), seconds, 0, 0, None, "abandoned", shown, str(error))
-    except (StrategyError, RestorationError, WorkerError) as error:
+    except (StrategyError, ContextLengthError, RestorationError, WorkerError) as error:
         if state["forced"] is not None:
             raise
         seconds = time.perf_counter() - begin

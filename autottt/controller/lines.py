@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
 import os
@@ -16,12 +17,13 @@ logger = logging.getLogger(__name__)
 def append_line(path: str | Path, record: JSON) -> None:
     """Add one line and wait until it is on disk; the folder is made when it is missing.
 
-    There is one writer at a time. What a writer that died left of its last line is removed.
+    Writers wait for each other. What a writer that died left of its last line is removed.
     """
     line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         _mend_tail(file, path)
         file.write(line)
         file.flush()

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from autottt.controller.lines import append_line, is_json
 from autottt.errors import InputError
-from autottt.types import JSON
+from autottt.types import JSON, Attempt
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +35,11 @@ ICL_ARMS = frozenset(  # other arms of a log train
 COMPARING_SECONDS = "comparing_seconds"  # in an arm's evidence: asking it about the vote's answer
 
 
-def own_seconds(seconds: float, evidence: Mapping[str, float]) -> float:
-    """Of an attempt's seconds, those that it takes without comparing its answer."""
-    return seconds - evidence.get(COMPARING_SECONDS, 0.0)
+def own_seconds(attempt: Attempt) -> float:
+    """What an attempt takes by itself: with a training that it reused, without comparing."""
+    evidence = attempt.evidence
+    trained = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
+    return attempt.seconds + trained - evidence.get(COMPARING_SECONDS, 0.0)
 
 
 @dataclass(frozen=True)

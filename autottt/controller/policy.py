@@ -69,10 +69,6 @@ class Policy:
         if self.deadline is not None and not self.deadline > 0:
             raise InputError(f"the deadline is a number of seconds above zero, not {self.deadline}")
 
-    def remaining(self, elapsed: float) -> float | None:
-        """Seconds left of the deadline (zero when it is past), or None when there is none."""
-        return None if self.deadline is None else max(0.0, self.deadline - elapsed)
-
 
 def best_in_hand(
     gate: Gate | None, features: Mapping[str, float], tried: Evidence
@@ -130,6 +126,8 @@ def decide(
     closed = {ICL_VOTE, *tried, *unavailable}
     open_arms = [arm for arm in arms if arm not in closed]
     if gate is None:
+        if policy.least >= 1:  # no training is worth it
+            open_arms = []
         return _decide_by_default(features, tried, open_arms, left_out, remaining_seconds)
     in_hand, probability = best_in_hand(gate, features, tried)
     gains, costs, utilities = {in_hand: 0.0}, {in_hand: 0.0}, {in_hand: 0.0}
@@ -287,7 +285,7 @@ def _percent(values: Mapping[str, float], name: str) -> str:
 def _best_by_default(features: Mapping[str, float], tried: Evidence) -> tuple[str, float]:
     trained = _judged(tried)
     if trained:
-        return trained[-1], _share(tried[trained[-1]], "held_out", "vote_share")
+        return trained[-1], _share(tried[trained[-1]], "vote_share")
     return ICL_VOTE, _share(features, "loo_accuracy", "vote_share")
 
 

@@ -108,7 +108,7 @@ def _changed(a: Rows, b: Rows) -> float:
     cells = [
         x != y for row, other in zip(a, b, strict=True) for x, y in zip(row, other, strict=True)
     ]
-    return sum(cells) / len(cells)
+    return sum(cells) / len(cells) if cells else 0.0  # nothing, kept as it is
 
 
 def agreement(attempt: Attempt, probe: Attempt) -> dict[str, float]:

@@ -46,6 +46,7 @@ class SolveContext:
 
     `deadline` is a reading of `time.monotonic()`, or None. `log` is a JSON-lines file to which
     every answer's trace is appended, or None. `adapters` and `related` are as in `RunContext`.
+    `prepared` is the task's share of the seconds that a common training before the next took.
     """
 
     model: LanguageModel
@@ -60,6 +61,7 @@ class SolveContext:
     adapters: AdapterCache | None = None
     related: tuple[Task, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    prepared: float = 0.0
 
 
 def first_state(task: Task, *, seed: int = 0, forced: str | None = None) -> SolveState:

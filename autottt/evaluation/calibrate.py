@@ -51,6 +51,12 @@ def calibrated(
             f"{len(shared)} families are in both logs (such as {min(shared)}); certify on families "
             "that nothing was fitted to"
         )
+    both = {o.task_id for o in outcomes} & {o.task_id for o in certify}
+    if both:
+        raise GateError(
+            f"{len(both)} tasks are in both logs (such as {min(both)}); certify on tasks that "
+            "nothing was fitted to"
+        )
     gate = fit_gate(outcomes, arms=arms, read=READ, seed=seed)
     usable = [o for o in outcomes if ICL_VOTE in o.arms and set(gate.arms) <= set(o.arms)]
     parts = left_out(usable, gate.arms, seed=seed)
@@ -138,7 +144,11 @@ def prices(parts: Parts, gate: Gate) -> tuple[tuple[float, float, float], ...]:
 
 
 def risk_table(outcomes: Sequence[Outcome], gate: Gate) -> RiskTable:
-    """What the controller misses at each of `THRESHOLDS`, on tasks that were not fitted to."""
+    """What the controller misses at each of `THRESHOLDS`, on tasks that were not fitted to.
+
+    Of a task under several seeds the first counts: it is one draw of a task.
+    """
+    outcomes = list({o.task_id: o for o in reversed(outcomes)}.values())
     lacking = [arm for arm in gate.arms if any(arm not in o.arms for o in outcomes)]
     if lacking:
         raise GateError(

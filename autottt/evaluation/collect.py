@@ -27,7 +27,7 @@ from autottt.controller.outcomes import (
     read_outcomes,
 )
 from autottt.controller.probe import agreement, run_probe
-from autottt.errors import AutotttError, TaskError
+from autottt.errors import AutotttError, InputError, TaskError
 from autottt.pretraining.sampling import draw_task
 from autottt.record import is_right
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
@@ -97,11 +97,18 @@ def sweep(
     seed: int = 0,
     jobs: int = 1,
     until: float | None = None,
+    alone: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids."""
+    """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids.
+
+    `alone` is for a log of this model only; raises `InputError` where it has others.
+    """
     grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
     loaded = HuggingFaceModel(model, settings=settings)
+    others = {o.model for o in read_outcomes(out)} if alone and out.exists() else set()
+    if others - {loaded.fingerprint}:
+        raise InputError(f"{out} has outcomes of another model; name another folder for this one")
     return measure_all(grouped, out, loaded, strategies, seed, progress, jobs=jobs, until=until)
 
 
@@ -121,7 +128,8 @@ def measure_all(
     With one job, in this process with the threads it has. The log is written here alone. After
     `until`, a reading of `time.monotonic()`, no further outcome is waited for.
     """
-    done = {(o.task_id, o.model, o.seed) for o in read_outcomes(out)} if out.exists() else set()
+    before = [o for o in read_outcomes(out) if o.model == model.fingerprint] if out.exists() else []
+    done = {(o.task_id, o.seed) for o in before}
     every = list(tasks)
     grouped: dict[str, list[Task]] = {}
     for group, task in every:
@@ -129,8 +137,16 @@ def measure_all(
     todo = [
         (group, task, _related(task, grouped[group]))
         for group, task in every
-        if (task.id, model.fingerprint, seed) not in done
+        if (task.id, seed) not in done
     ]
+    lacking = {name for o in before for name in strategies if name not in o.arms}
+    if lacking:
+        log.warning(
+            "%s has tasks that were measured without %s; they are not measured again, name "
+            "another file for that",
+            out,
+            ", ".join(sorted(lacking)),
+        )
     progress("measuring", 0, len(todo))
     for place, result in enumerate(_results(todo, model, strategies, seed, jobs), start=1):
         if isinstance(result, Outcome):
@@ -228,16 +244,16 @@ def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) ->
     reason = strategy.unavailable(task, context)
     if reason is not None:
         return ArmOutcome(False, 0.0, 0, {}, error=reason)
+    begin = time.perf_counter()
     try:
         return _judge(strategy.run(task, context), task, probe)
     except AutotttError as error:
-        return ArmOutcome(False, 0.0, 0, {}, error=str(error))
+        return ArmOutcome(False, time.perf_counter() - begin, 0, {}, error=str(error))
 
 
 def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     evidence = dict(attempt.evidence)
     if probe is not None:
         evidence.update(agreement(attempt, probe))
-    spared = evidence.get("training_seconds", 0.0) if attempt.reused else 0.0
-    seconds = own_seconds(attempt.seconds, evidence) + spared
-    return ArmOutcome(is_right(attempt.candidates, task), seconds, attempt.tokens, evidence)
+    right = is_right(attempt.candidates, task)
+    return ArmOutcome(right, own_seconds(attempt), attempt.tokens, evidence)

@@ -182,6 +182,7 @@ def _row(played: Played, held: Played, table: Table, price: float) -> JSON:
     gap = paired(held.right - played.right, table.groups)
     spent = paired(held.seconds - played.seconds, table.groups)
     whole = np.isin(np.concatenate([held.right, played.right]), (0.0, 1.0)).all()
+    once = len(set(table.tasks)) == len(table.tasks)  # and not under several seeds
     seeds = np.array(table.seeds)
     return {
         "policy": played.name,
@@ -191,7 +192,7 @@ def _row(played: Played, held: Played, table: Table, price: float) -> JSON:
         "utility": played.accuracy - price * played.mean_seconds,
         "held_minus_this": asdict(gap),
         "seconds_held_minus_this": asdict(spent),
-        "mcnemar_p": mcnemar(held.right, played.right) if whole else None,
+        "mcnemar_p": mcnemar(held.right, played.right) if whole and once else None,
     }
 
 

@@ -45,9 +45,11 @@ class Estimate:
 def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
     """Of `policy` under `gate`, from traces with feedback.
 
-    Raises `InputError` where the effective sample size is below `FEWEST`.
+    Raises `InputError` where the effective sample size is below `FEWEST`, and where decisions that
+    `policy` would make otherwise were logged without exploring.
     """
     rewards, weights, modelled, residual = [], [], [], []
+    unseen = 0
     for trace in traces:
         if trace.right is None or not trace.features or not trace.answer.decisions:
             continue
@@ -59,12 +61,19 @@ def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
             tried={},
             arms=[a for a in first.utilities if a != ICL_VOTE],
         ).chosen
+        unseen += wanted != first.chosen and first.propensity == 1
         reward = trace.right - policy.price * trace.answer.seconds
         weight = (wanted == first.chosen) / first.propensity
         rewards.append(reward)
         weights.append(weight)
         modelled.append(_expected(gate, policy, trace, wanted))
         residual.append(weight * (reward - _expected(gate, policy, trace, first.chosen)))
+    if unseen:
+        raise InputError(
+            f"{unseen} of {len(rewards)} first decisions were logged without exploring, and this "
+            "policy would make them otherwise; nothing is known of those: explore (`--explore`), "
+            "and give the traces from then on"
+        )
     w, r = np.array(weights), np.array(rewards)
     effective = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0
     if effective < FEWEST:

@@ -145,7 +145,7 @@ class Threshold:
 
 def fit_threshold(outcomes: Sequence[Outcome], policy: Policy) -> Threshold:
     """The single-feature rule with the highest mean utility on an outcome log."""
-    arms = [arm for arm in outcomes[0].arms if arm not in ICL_ARMS]
+    arms = [a for a in outcomes[0].arms if a not in ICL_ARMS and all(a in o.arms for o in outcomes)]
     vote = np.array([_utility(o, ICL_VOTE, policy) for o in outcomes])
     best, rule = -np.inf, Threshold("vote_share", 0.0, 1, ICL_VOTE)
     names = sorted({name for o in outcomes for name in o.features})

@@ -84,9 +84,10 @@ def mean_height(points: Sequence[Point], low: float, high: float) -> float:
     edges = hull(points)
     if not edges or not high > low:
         return 0.0
-    grid = np.union1d([low, high], np.clip([s for s, _ in edges], low, high))
+    begin = min(max(low, edges[0][0]), high)
+    grid = np.union1d([begin, high], np.clip([s for s, _ in edges], begin, high))
     seconds, accuracy = zip(*edges, strict=True)
-    heights = np.interp(grid, seconds, accuracy, left=0.0)
+    heights = np.interp(grid, seconds, accuracy)
     area = np.sum((heights[1:] + heights[:-1]) / 2 * np.diff(grid))
     return float(area / (high - low))
 

@@ -191,21 +191,23 @@ class Loop:
             )
             self._give_up(entry.task.id, entry.key, entry.attempts, "Crash", why)
             return True
-        number = self._queue.begin(entry.key)
+        number, probe = self._queue.begin(entry.key), self._shares and not entry.probed
         job = Job(
             entry.key,
             entry.task,
             number,
-            self._shares and not entry.probed,
-            self._deadline() if deadline is None else deadline,
+            probe,
+            self._deadline(probe) if deadline is None else deadline,
             self._stop.seconds_left,
         )
         self._under_way[entry.key] = job
         self._engine.begin(job)
         return True
 
-    def _deadline(self) -> float | None:
-        limits = [self._settings.deadline, self._stop.seconds_left if self._shares else None]
+    def _deadline(self, probe: bool) -> float | None:
+        """Of a training what is left of the run too; a probe is kept, so it is made in full."""
+        shared = self._shares and not probe
+        limits = [self._settings.deadline, self._stop.seconds_left if shared else None]
         known = [limit for limit in limits if limit is not None and limit < math.inf]
         return max(NO_TIME, min(known)) if known else None
 
@@ -234,6 +236,7 @@ class Loop:
                 if for_good or job.number > self._settings.retries:
                     self._give_up(job.task.id, job.key, job.number, kind, message)
                 else:
+                    self._queue.offered(job.key, None, None)
                     self._saver.delete_thread(job.key)  # the next attempt is from the start
             case Died():
                 pass  # the attempt was counted

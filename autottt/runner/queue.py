@@ -141,8 +141,8 @@ class Queue:
             seconds,
         )
 
-    def offered(self, key: str, gain: float, seconds: float) -> None:
-        """Note what training a probed task is expected to gain and to take."""
+    def offered(self, key: str, gain: float | None, seconds: float | None) -> None:
+        """Note what training a probed task is expected to gain and to take; None: not probed."""
         self._db.execute(
             "UPDATE tasks SET gain = ?, seconds = ? WHERE key = ?", [gain, seconds, key]
         )

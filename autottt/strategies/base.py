@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from autottt.adapters.models.adapter_cache import AdapterCache
     from autottt.adapters.models.base import LanguageModel
 
+TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 Judge = Callable[[Mapping[str, float]], str | None]  # evidence so far -> why to stop, if so
 
@@ -45,6 +46,11 @@ class RunContext:
     def seconds_left(self) -> float | None:
         """Until the deadline, never below zero; None where there is none."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def training_deadline(self) -> float | None:
+        """When a training should end, so that what is left serves the answer."""
+        left = self.seconds_left()
+        return None if left is None else time.monotonic() + TRAINING_SHARE * left
 
 
 class Strategy(Protocol):

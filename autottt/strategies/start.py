@@ -37,10 +37,16 @@ class Start(Protocol):
     ) -> str:
         """Put the weights in the session's first place; returns what they are, for the trace."""
 
+    def origin(self, task: Task, context: RunContext) -> str:
+        """What the weights depend on besides the task, for the key of what is trained from them."""
+
 
 @dataclass(frozen=True)
 class Fresh:
     """A new adapter, which changes nothing yet."""
+
+    def origin(self, task: Task, context: RunContext) -> str:
+        return ""
 
     def unavailable(self, task: Task, context: RunContext) -> str | None:
         return None
@@ -55,9 +61,12 @@ class Fresh:
 class Nearest:
     """The cached adapter whose task looks most alike to the model, if it helps on this one.
 
-    Alike is the cosine of the mean last hidden states over the demonstrations; it helps if every
-    demonstration, given the others, is likelier with it than without.
+    Alike is the cosine of the mean last hidden states over the demonstrations; it helps if the
+    demonstrations, each given the others, have a lower mean loss with it than without.
     """
+
+    def origin(self, task: Task, context: RunContext) -> str:
+        return ""  # whichever came first
 
     def unavailable(self, task: Task, context: RunContext) -> str | None:
         if context.adapters is None:
@@ -108,7 +117,7 @@ class Shared:
         tasks = sorted(every.items())
         key = AdapterKey(
             context.model.fingerprint,
-            hashlib.sha256("".join(k for k, _ in tasks).encode()).hexdigest(),
+            self.origin(task, context),
             adapter_shape(adapter, context.model),
             repr(self),
             context.seed,
@@ -116,10 +125,15 @@ class Shared:
         known = None if context.adapters is None else context.adapters.get(key)
         if known is None:
             known = self._train([t for _, t in tasks], context, session)
-            if context.adapters is not None:
+            cut = known.records[0].stop_reason == "deadline"
+            if context.adapters is not None and not cut:
                 context.adapters.put(key, known)
         session.load(0, known.states[0])
         return f"from an adapter shared by {len(tasks)} tasks"
+
+    def origin(self, task: Task, context: RunContext) -> str:
+        keys = sorted({demonstrations_key(t) for t in (task, *context.related)})
+        return hashlib.sha256("".join(keys).encode()).hexdigest()
 
     def _train(self, tasks: Sequence[Task], context: RunContext, session: Session) -> StoredAdapter:
         begin = time.perf_counter()
@@ -133,7 +147,7 @@ class Shared:
         (record,) = session.train(
             [rows],
             self.training,
-            deadline=context.deadline,
+            deadline=context.training_deadline(),
             on_step=lambda step, loss: context.progress(
                 f"training for all, loss {loss:.3f}", step, self.training.steps
             ),

@@ -49,7 +49,6 @@ from autottt.types import Attempt, Task
 
 log = logging.getLogger(__name__)
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
-TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
 LOOKS = 5  # at a training, every few steps, that the controller may take
 CHECK_VIEWS = 3  # of every held-out demonstration
 
@@ -73,7 +72,8 @@ class TTT:
     @property
     def recipe(self) -> str:
         """All that the trained weights depend on besides task, model and seed."""
-        parts = self.training, self.form.__name__, self.batch, self.watch, self.start
+        rows = self.batch, self.step_tokens
+        parts = self.training, self.form.__name__, rows, self.watch, self.start
         return f"{self.adapter!r} {parts!r}"
 
     def unavailable(self, task: Task, context: RunContext) -> str | None:
@@ -91,17 +91,16 @@ class TTT:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-        smaller = replace(self, batch=max(1, self.batch // 2))
+            rows = self._rows(task, context) // 2
+            if not rows:
+                raise StrategyError(_no_room(1)) from error
         try:
-            attempt = smaller._run(task, context)
+            attempt = replace(self, batch=rows, step_tokens=None)._run(task, context)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise StrategyError(
-                f"out of memory, even with {smaller.batch} rows a step; a smaller model, a shorter "
-                "task or a lower rank needs less"
-            ) from error
-        reason = f"{attempt.stop_reason}; {smaller.batch} rows a step after running out of memory"
+            raise StrategyError(_no_room(rows)) from error
+        reason = f"{attempt.stop_reason}; {rows} rows a step after running out of memory"
         return replace(attempt, stop_reason=reason)
 
     def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
@@ -182,7 +181,7 @@ class TTT:
             [self.batches(task, context) for task in places],
             self.training,
             held_out=[self._held_out(task, context) for task in places] if self.watch else None,
-            deadline=_training_deadline(context),
+            deadline=context.training_deadline(),
             on_step=lambda step, loss: context.progress(
                 f"training, loss {loss:.3f}", step, self.training.steps
             ),
@@ -252,15 +251,7 @@ class TTT:
     def batches(self, task: Task, context: RunContext) -> Batches:
         """The training rows of every step; raises `StrategyError` where memory will not do."""
         model, turns = context.model, len(task.demonstrations)
-        length = max(1, len(demonstration_sequence(task, model).ids))
-        most = model.training_rows(length)
-        if most < 1:
-            raise StrategyError(
-                f"training on {length} tokens is predicted to need more memory than is free; a "
-                "shorter task or a smaller model needs less"
-            )
-        fitting = self.batch if self.step_tokens is None else self.step_tokens // length
-        size = min(max(2, min(self.batch, fitting)), most)
+        size = self._rows(task, context)
 
         def batch(step: int) -> list[TokenSequence]:
             rng = np.random.default_rng([context.seed, step])
@@ -268,6 +259,18 @@ class TTT:
             return [self.form(task, rng, model, without) for _ in range(size)]
 
         return batch
+
+    def _rows(self, task: Task, context: RunContext) -> int:
+        """How many rows a step has; raises `StrategyError` where memory has room for none."""
+        length = max(1, len(demonstration_sequence(task, context.model).ids))
+        most = context.model.training_rows(length)
+        if most < 1:
+            raise StrategyError(
+                f"training on {length} tokens is predicted to need more memory than is free; a "
+                "shorter task or a smaller model needs less"
+            )
+        fitting = self.batch if self.step_tokens is None else self.step_tokens // length
+        return min(max(min(2, self.batch), min(self.batch, fitting)), most)
 
     def _held_out(self, task: Task, context: RunContext) -> HeldOut:
         turns = len(task.demonstrations)
@@ -284,7 +287,7 @@ class TTT:
             context.model.fingerprint,
             demonstrations_key(task),
             adapter_shape(self.adapter, context.model),
-            self.recipe,
+            f"{self.recipe} {self.start.origin(task, context)}".rstrip(),
             context.seed,
         )
 
@@ -312,6 +315,13 @@ class _Look:
         return self.reason
 
 
+def _no_room(rows: int) -> str:
+    return (
+        f"out of memory, even with {rows} row{'s' * (rows > 1)} a step; a smaller model, a shorter "
+        "task or a lower rank needs less"
+    )
+
+
 def _member(session: Session, place: int) -> Member:
     def switch() -> None:
         session.select([place])
@@ -328,11 +338,6 @@ def _reasons(records: Sequence[TrainRecord]) -> str:
         said = ", ".join(f"{reason} ({n} of {len(records)})" for reason, n in counts.items())
     kept = [f"{r.best.step} of {r.steps} steps" for r in records if r.best is not None]
     return "; kept ".join([said, *kept])
-
-
-def _training_deadline(context: RunContext) -> float | None:
-    left = context.seconds_left()
-    return None if left is None else time.monotonic() + TRAINING_SHARE * left
 
 
 def _losses(records: Sequence[TrainRecord]) -> dict[str, float]:

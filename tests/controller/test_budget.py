@@ -64,7 +64,12 @@ def test_what_cannot_be_certified_is_said(
     assert why in (warning or "")
     careful = Budget(risk=0.05, uncertified="answer").policy(known, drifted=drifted)[0]
     assert decide(careful, known, {"consensus": -9.0}, tried={}, arms=["ttt"]).chosen == "icl-vote"
-    assert "there is no gate" in (Budget(risk=0.05).policy(None)[1] or "")
+    assert "there is no gate; the default policy decides" in (
+        Budget(risk=0.05).policy(None)[1] or ""
+    )
+    hard = {"loo_accuracy": 0.0, "vote_share": 0.1}
+    assert decide(Policy(), None, hard, tried={}, arms=["ttt"]).chosen == "ttt"
+    assert decide(careful, None, hard, tried={}, arms=["ttt"]).chosen == "icl-vote"
 
 
 @pytest.mark.parametrize(

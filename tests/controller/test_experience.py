@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,27 @@ def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
     assert found["good"].arms["a"].evidence == {"vote_share": 0.5, "comparing_seconds": 0.25}
     assert found["good"].arms["a"].seconds == 0.75
     assert found["good"].features == {"vote_share": 0.5}
+
+
+def test_a_reused_adapter_is_charged_its_training(tmp_path: Path) -> None:
+    """As in a log of outcomes: where it is learnt from, training is not free."""
+    path = tmp_path / "traces.jsonl"
+    ran = replace(attempt("a", 2), reused=True)
+    ran.evidence["training_seconds"] = 7.0
+    trace(path, "good", attempt("icl-vote", 1), ran, answer="a")
+    give_feedback(path, "good", right=True)
+    (found,) = outcomes_of(read_traces(path))
+    assert found.arms["a"].seconds == 7.75
+
+
+def test_a_task_that_a_log_knows_keeps_its_group(tmp_path: Path) -> None:
+    """So that it is left out with its family."""
+    path = tmp_path / "traces.jsonl"
+    for name in ("one", "other"):
+        trace(path, name, attempt("icl-vote", 1), answer="icl-vote")
+        give_feedback(path, name, right=True)
+    found = outcomes_of(read_traces(path), {"one": "family"})
+    assert {o.task_id: o.group for o in found} == {"one": "family", "other": "other"}
 
 
 def test_feedback_on_a_task_that_was_never_answered(tmp_path: Path) -> None:

@@ -131,6 +131,23 @@ def test_a_failed_attempt_is_recorded_and_icl_answers() -> None:
     assert model.verify()
 
 
+def test_an_answer_too_long_for_one_arm_costs_that_arm_alone() -> None:
+    """What the vote has is given; a strategy that was asked for has nothing to fall back to."""
+    model = FakeModel(before=wrong, after=mirror, fail_at=1, failure=TooLong)
+    answer = solve(model)
+    assert answer.strategy == "icl-vote"
+    assert "context" in (answer.attempts[1].error or "")
+    with pytest.raises(ContextLengthError):
+        solve(FakeModel(before=wrong, after=mirror, fail_at=0, failure=TooLong), forced="ttt")
+
+
+class TooLong(ContextLengthError):
+    """Of one fixed length."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(40, 30)
+
+
 def test_an_attempt_that_promises_nothing_is_abandoned_and_told() -> None:
     """The gate looks at a training as it goes; its reason is in the trace."""
     heads = {"icl_right": Head(0.1), "ttt_fixes": Head(0.9), "ttt_right": Head(0.9)}

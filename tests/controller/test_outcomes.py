@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import subprocess
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -132,6 +135,23 @@ def test_an_outcome_that_could_not_be_read_is_not_written(tmp_path: Path) -> Non
     with pytest.raises(InputError, match=r"arms\.ttt\.seconds"):
         append_outcome(path, replace(PLAIN, arms={"ttt": ArmOutcome(True, math.nan, 1, {})}))
     assert not path.exists()
+
+
+def test_writers_of_one_log_wait_for_each_other(tmp_path: Path) -> None:
+    """Several processes append at once; every line is whole and none is lost."""
+    log = tmp_path / "log.jsonl"
+    code = """if True:
+        import sys
+        from autottt.controller.lines import append_line
+        for k in range(30):
+            append_line(sys.argv[1], {"who": sys.argv[2], "k": k, "x": "y" * 9000})
+    """
+    writers = [subprocess.Popen([sys.executable, "-c", code, log, str(n)]) for n in range(4)]
+    assert [writer.wait() for writer in writers] == [0] * 4
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert sorted((line["who"], line["k"]) for line in lines) == sorted(
+        (str(n), k) for n in range(4) for k in range(30)
+    )
 
 
 def test_a_missing_log_says_how_to_get_one(tmp_path: Path) -> None:

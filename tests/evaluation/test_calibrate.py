@@ -45,6 +45,9 @@ def test_certifying_needs_other_families_of_the_same_model(world: World) -> None
     """A certificate from what was fitted to is worth nothing."""
     with pytest.raises(GateError, match="15 families are in both logs"):
         calibrated(world(60), certify=world(60, seed=1))
+    seen = [replace(o, group=o.task_id) for o in world(60)]
+    with pytest.raises(GateError, match="60 tasks are in both logs"):
+        calibrated(world(60), certify=seen)
     other = [replace(o, model="n") for o in world(60, families="g")]
     with pytest.raises(GateError, match="another model"):
         calibrated(world(60), certify=other)
@@ -66,6 +69,13 @@ def test_what_escalating_always_misses_is_what_choosing_gets_wrong(world: World)
     votes = [o.arms["icl-vote"].right for o in log]
     assert table.answerable == sum(r and not v for r, v in zip(right, votes, strict=True))
     assert table.missed[0] < table.missed[-1] <= table.answerable
+
+
+def test_a_task_under_two_seeds_certifies_once(world: World) -> None:
+    """Running the same tasks again is no more evidence."""
+    log, gate = world(100, families="g"), calibrated(world(100, seed=3))
+    again = [replace(o, seed=o.seed + 1) for o in log]
+    assert risk_table([*log, *again], gate) == risk_table(log, gate)
 
 
 def test_a_split_keeps_groups_whole_and_stays_the_same(world: World) -> None:

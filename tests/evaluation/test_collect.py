@@ -67,6 +67,16 @@ def test_a_stopped_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [o.task_id for o in read_outcomes(log)] == ["a", "b"]
 
 
+def test_what_a_log_lacks_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A task in the log is not run again with other strategies, nor in silence."""
+    model, log = FakeModel(before=mirror, after=mirror), tmp_path / "log.jsonl"
+    measure_all([("g", task("a"))], log, model, ["icl"], 0)
+    measure_all([("g", task("a"))], log, model, ["icl"], 0)
+    assert "measured without" not in caplog.text
+    measure_all([("g", task("a"))], log, model, ["icl", "ttt"], 0)
+    assert "measured without ttt" in caplog.text
+
+
 def test_a_failed_arm_is_logged_with_its_reason() -> None:
     """An arm that cannot run counts as wrong and says why."""
     model = FakeModel(mirror, mirror, fail_at=0, failure=StrategyError)
@@ -75,7 +85,9 @@ def test_a_failed_arm_is_logged_with_its_reason() -> None:
     unavailable = measure(single, "g", RunContext(model), ["ttt"]).arms["ttt"]
     assert not failed.right
     assert "injected" in (failed.error or "")
+    assert failed.seconds > 0, "what it took until it failed is paid"
     assert "at least two" in (unavailable.error or "")
+    assert unavailable.seconds == 0
 
 
 def test_a_reused_adapter_is_charged_its_training() -> None:

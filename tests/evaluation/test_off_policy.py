@@ -62,6 +62,10 @@ def test_without_support_nothing_is_claimed() -> None:
         estimate(logged(20, explore=0.5), GATE, Policy(0.01))
     with pytest.raises(InputError, match=r"worth 0\.0"):
         estimate([], GATE, Policy(0.01))
+    traces = logged(300, explore=0.0)
+    assert estimate(traces, GATE, Policy(0.01)).snips > 0
+    with pytest.raises(InputError, match="of 300 first decisions were logged without exploring"):
+        estimate(traces, GATE, Policy(0.2))
 
 
 def test_exploring_draws_evenly_and_says_so() -> None:

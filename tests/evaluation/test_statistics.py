@@ -69,6 +69,8 @@ def test_heights_and_costs_are_read_off_the_hull() -> None:
     points = [(1.0, 0.2), (3.0, 0.6), (2.0, 0.3), (4.0, 0.5)]
     assert hull(points) == [(1.0, 0.2), (3.0, 0.6)]
     assert mean_height(points, 1.0, 5.0) == pytest.approx((0.4 * 2 + 0.6 * 2) / 4)
+    assert mean_height(points, 0.0, 3.0) == pytest.approx(0.4 * 2 / 3)  # nothing before its start
+    assert mean_height(points, 0.0, 0.5) == 0.0
     assert cost_to_reach(points, 0.4) == pytest.approx(2.0)
     assert cost_to_reach(points, 0.1) == 1.0
     assert cost_to_reach(points, 0.7) is None

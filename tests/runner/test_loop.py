@@ -262,6 +262,43 @@ def test_what_was_not_trained_in_time_is_answered_with_the_probe(tmp_path: Path)
         assert "no time is left" in answer["decisions"][-1]["reason"]
 
 
+def test_a_training_that_fails_at_the_end_is_left_for_the_next_start(tmp_path: Path) -> None:
+    """Its checkpoints are gone, so there is nothing in hand to answer with."""
+    stop = Short()
+
+    def fail() -> None:
+        stop.over = True
+        raise RuntimeError("injected")
+
+    model = Trained(wrong, mirror)
+    model.last, model.then = 1, fail
+    tally = run(tmp_path, Inline(Solver(model)), Known(APART[:2]), Settings(), stop=stop)
+    assert (tally.answered, tally.waiting) == (1, 1)
+    done = run(
+        tmp_path,
+        Inline(Solver(FakeModel(wrong, mirror))),
+        Known(APART[:2]),
+        Settings(),
+        stop=Stop(),
+    )
+    assert done.answered == 2
+    assert all(found["answer"]["answers"][0] for found in lines(tmp_path))
+
+
+def test_a_probe_is_made_in_full(tmp_path: Path) -> None:
+    """It is kept for later starts, so the seconds left of the run are no deadline of its."""
+    solver, deadlines = Solver(FakeModel(wrong, mirror)), []
+    offer = solver.offer
+
+    def offered(task: Task, *given: Any, **named: Any) -> Decision | None:
+        deadlines.append(named["deadline"])
+        return offer(task, *given, **named)
+
+    solver.offer = offered  # type: ignore[method-assign]
+    run(tmp_path, Inline(solver), Known(TASKS[:2]), Settings(), stop=Stop(1000.0))
+    assert deadlines == [None, None]
+
+
 def test_a_signal_leaves_what_was_probed_for_the_next_start(tmp_path: Path) -> None:
     """Only the end of the seconds answers with the probe; the next start trains."""
     stop = Stop(1000.0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -319,6 +321,11 @@ def test_memory_running_out_halves_the_batch_once(
     exhausted(0)
     with pytest.raises(StrategyError, match="out of memory, even with 4 rows"):
         strategy.run(filling(), RunContext(model))
+    exhausted(1)
+    sizes.clear()
+    long = replace(strategy, step_tokens=2)  # two rows of a long task
+    assert "; 1 rows a step after" in long.run(filling(), RunContext(model)).stop_reason
+    assert sizes == [2, 1, 1]
     assert before.differences(model.module) == []
 
 
@@ -332,6 +339,23 @@ def test_memory_that_will_not_do_is_refused_before_the_run(
     monkeypatch.setattr(HuggingFaceModel, "training_rows", lambda self, length: 0)
     with pytest.raises(StrategyError, match="more memory than is free"):
         TTT().run(filling(), RunContext(model))
+
+
+def test_a_shared_adapter_cut_by_a_deadline_is_not_kept(model: HuggingFaceModel) -> None:
+    """Later tasks start from one that was trained in full; the task's own training has its time."""
+    tasks, adapters = (filling(1, id="one"), filling(2, id="two")), AdapterCache()
+    strategy = TTT(start=Shared(), training=TrainSettings(steps=2))
+    hurried = RunContext(model, adapters=adapters, related=tasks, deadline=time.monotonic() + 1.5)
+    assert strategy.run(tasks[0], hurried).steps > 0
+    heard: list[str] = []
+    calm = RunContext(
+        model,
+        adapters=adapters,
+        related=tasks,
+        progress=lambda what, done, total: heard.append(what.split(",")[0]),
+    )
+    assert strategy.run(tasks[1], calm).steps > 0
+    assert "training for all" in heard
 
 
 def test_what_needs_others_says_so() -> None:
@@ -369,6 +393,11 @@ def test_a_shared_adapter_is_trained_once(model: HuggingFaceModel) -> None:
     for task in tasks:
         assert "shared by 2 tasks" in strategy.run(task, context).stop_reason
     assert heard.count("training for all") == 2
+    alone = replace(context, related=tasks[:1])
+    assert not strategy.run(tasks[0], alone).reused, "it would start from another adapter"
+    assert strategy.run(tasks[0], context).reused
+    fewer = replace(strategy, step_tokens=64)
+    assert not fewer.run(tasks[0], context).reused, "its steps have other rows"
 
 
 def outputs(answers: Sequence[Any]) -> list[Any]:
@@ -377,12 +406,14 @@ def outputs(answers: Sequence[Any]) -> list[Any]:
     return [a.answers[0][0].output for a in answers]
 
 
-def test_many_at_once_are_answered_as_one_by_one(model: HuggingFaceModel) -> None:
+def test_many_at_once_are_answered_as_one_by_one(model: HuggingFaceModel, tmp_path: Path) -> None:
     """Answers, steps and stop reasons are those of single solving; the training was common."""
     tasks = [filling(first, id=str(first)) for first in (1, 2, 3)]
     alone = [Solver(model).solve(task, strategy="ttt") for task in tasks]
     solver = Solver(model)
-    together = solver.solve_many(tasks, strategy="ttt", together=3)
+    log = tmp_path / "traces.jsonl"
+    together = solver.solve_many(tasks, strategy="ttt", together=3, log=log)
+    traces = {line["task_id"]: line for line in map(json.loads, log.read_text().splitlines())}
     assert outputs(together) == outputs(alone)
     for one, many in zip(alone, together, strict=True):
         assert isinstance(many, Answer)
@@ -394,6 +425,9 @@ def test_many_at_once_are_answered_as_one_by_one(model: HuggingFaceModel) -> Non
             single.evidence["last_loss"], rel=0.1, abs=5e-3
         )
         assert many.restored
+        share = common.evidence["training_seconds"]
+        spent = traces[many.task_id]["seconds"]
+        assert min(spent, many.seconds) > common.seconds + 0.9 * share, "the common training counts"
     decided = solver.solve_many(tasks)
     assert outputs(decided) == outputs([solver.solve(task) for task in tasks])
 
@@ -410,19 +444,25 @@ def test_one_task_that_cannot_be_answered_spoils_no_other(model: HuggingFaceMode
 class Failing(FakeModel):
     """A model whose training together runs out of memory."""
 
+    failure: Exception = StrategyError("too many at once")
+
     @contextmanager
     def session(self, settings: Any, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
         if len(seeds) > 1:
-            raise StrategyError("too many at once")
+            raise self.failure
         with super().session(settings, seeds=seeds) as opened:
             yield opened
 
 
+@pytest.mark.parametrize(
+    "failure", [StrategyError("too many at once"), torch.OutOfMemoryError("CUDA out of memory")]
+)
 def test_a_common_training_that_fails_is_done_one_by_one(
-    caplog: pytest.LogCaptureFixture,
+    failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Throughput is lost, answers are not."""
     same = Failing(before=lambda g: g, after=lambda g: g)
+    same.failure = failure
     with caplog.at_level(logging.WARNING):
         found = Solver(same).solve_many([filling(1), filling(2)], strategy="ttt", together=2)
     assert all(isinstance(answer, Answer) for answer in found)
