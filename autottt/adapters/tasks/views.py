@@ -279,12 +279,10 @@ def is_line(task: Task) -> bool:
     return task.domain == "grid" and all(len(v) == 1 for v in [*values, *task.queries])
 
 
-def draw_views(
-    task: Task, n: int, rng: np.random.Generator, *, keep_background: bool = True
-) -> list[View]:
+def draw_views(task: Task, n: int, rng: np.random.Generator) -> list[View]:
     """`n` views, the identity first, covering the symmetries before any is repeated.
 
-    Line tasks use the identity and the left-right flip only. `keep_background` fixes colour 0.
+    Line tasks use the identity and the left-right flip only. Colour 0, the background, stays.
     """
     if task.domain == "text":
         return [TextView(), *(_draw_text(task, place, rng) for place in range(1, n))]
@@ -299,7 +297,7 @@ def draw_views(
             if len(views) < len(names):
                 pool = [name for name in pool if name != "identity"]
         order = _draw_order(len(task.demonstrations), rng)
-        views.append(GridView(pool.pop(), _draw_colours(rng, keep_background), order))
+        views.append(GridView(pool.pop(), _draw_colours(rng), order))
     return views[:n]
 
 
@@ -336,7 +334,5 @@ def _draw_order(n: int, rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(int(i) for i in rng.permutation(n))
 
 
-def _draw_colours(rng: np.random.Generator, keep_background: bool) -> tuple[int, ...]:
-    if keep_background:
-        return (0, *(int(c) for c in 1 + rng.permutation(COLOURS - 1)))
-    return tuple(int(c) for c in rng.permutation(COLOURS))
+def _draw_colours(rng: np.random.Generator) -> tuple[int, ...]:
+    return (0, *(int(c) for c in 1 + rng.permutation(COLOURS - 1)))
