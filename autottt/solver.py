@@ -247,10 +247,11 @@ class Solver:
             run = RunContext(self.model, seed, None, context.progress, self.adapters)
             try:
                 found.prepare([t for t in tasks if found.unavailable(t, run) is None], run)
-            except (StrategyError, RuntimeError, MemoryError) as error:
-                if not isinstance(error, StrategyError) and not is_out_of_memory(error):
+            except (*FAILURES, RuntimeError, MemoryError) as error:
+                known = isinstance(error, FAILURES)
+                if not known and not is_out_of_memory(error):
                     raise
-                why = str(error) if isinstance(error, StrategyError) else "out of memory"
+                why = error if known else "out of memory"
                 log_.warning("training %d tasks together failed (%s); one by one", len(tasks), why)
         return time.perf_counter() - begin
 

@@ -110,16 +110,29 @@ def test_logs_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Pa
     other = tmp_path / "other.jsonl"
     write(other, [replace(o, model="other") for o in read_outcomes(folder / "report.jsonl")])
     refused = run("evaluate", folder / "report.jsonl", other)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "the logs are of 2 models" in refused.stderr
     twice = run("evaluate", folder / "report.jsonl", folder / "report.jsonl", "--json")
     assert json.loads(twice.stdout)["tasks"] == len(read_outcomes(folder / "report.jsonl"))
 
 
+def test_an_option_that_would_not_be_heard_is_refused(folder: Path, tmp_path: Path) -> None:
+    """Rather than a report without what was asked for."""
+    log, table = folder / "report.jsonl", tmp_path / "t.csv"
+    for command, option in (
+        (("--traces", log, "--out", tmp_path / "out"), "--out"),
+        ((table, "--base", "icl", "--gate", folder / "gate.json"), "--gate"),
+    ):
+        done = run("evaluate", *command)
+        assert done.exit_code == 2
+        assert f"{option}: nothing of" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_arm_that_nothing_was_run_with_is_refused(folder: Path, tmp_path: Path) -> None:
     """A gate for it would be one of guesses."""
     done = run("fit", folder / "fit.jsonl", "--arm", "lihgt", "--out", tmp_path / "gate.json")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "no task in the logs was run with lihgt" in done.stderr
     assert not (tmp_path / "gate.json").exists()
 
@@ -227,7 +240,7 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
     assert Solver(gate=out / "gate.json").warnings == ()
     log.write_text(log.read_text().replace(Solver().model.fingerprint, "another"))
     refused = run(*command)
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "outcomes of another model" in refused.stderr
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autottt.cli.exits import positive, valid_seed
+from autottt.cli.exits import parse_seeds, positive
 from autottt.errors import InputError
 from autottt.types import JSON
 
@@ -96,6 +96,12 @@ def bench_model(
         for o in (read_outcomes(log) if log.exists() else [])
         if (o.group, o.task_id) in asked and o.seed in numbers and o.model == loaded.fingerprint
     ]
+    arms = [set(outcome.arms) for outcome in outcomes]
+    if any(own != arms[0] for own in arms):
+        raise InputError(
+            f"the tasks of {log} were not all measured with the same strategies; name another "
+            "folder, or the strategies and seeds that it was measured with"
+        )
     result = benchmark.table(outcomes)
     (out / TABLE).write_text(json.dumps(result, indent=1) + "\n")
     if report is not None:
@@ -113,17 +119,6 @@ def bench_model(
         typer.echo(markdown(standings(outcomes)))
     else:
         Console().print(_shown(result))
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Distinct seeds from a list like "0,1,2"; raises `InputError`."""
-    try:
-        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError:
-        raise InputError(f"--seeds is whole numbers parted by commas, not {text!r}") from None
-    for number in numbers:
-        valid_seed(number)
-    return numbers
 
 
 def _shown(result: JSON) -> Table:

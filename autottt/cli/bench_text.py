@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autottt.cli.exits import positive, valid_seed, writable
+from autottt.cli.exits import parse_seeds, positive, writable
 from autottt.cli.sources import (
     Device,
     DeviceMap,
@@ -25,6 +25,7 @@ from autottt.cli.sources import (
     TrustRemoteCode,
     model_settings,
 )
+from autottt.errors import InputError
 
 if TYPE_CHECKING:
     from autottt.evaluation.text_benchmark import Result
@@ -52,9 +53,7 @@ def bench_text(
     """Answer every query of some tasks by every strategy; one adaptation serves a task."""
     positive("--demonstrations", demonstrations)
     positive("--queries", queries)
-    numbers = [int(seed) for seed in seeds.split(",") if seed.strip().isdecimal()]
-    for seed in numbers:
-        valid_seed(seed)
+    numbers = parse_seeds(seeds)
     writable(out)
     from autottt.adapters.tasks.files import load_tasks
     from autottt.adapters.tasks.tables import TableSettings
@@ -80,6 +79,9 @@ def bench_text(
         for seed in numbers:
             table = TableSettings(demonstrations=demonstrations, seed=seed)
             given = [t for source in tasks for t in load_tasks(source, table)]
+            blind = [task.id for task in given if task.targets is None]
+            if blind:
+                raise InputError(f"{blind[0]} has queries without outputs to judge answers by")
             chosen = [first_queries(task, queries) for task in given]
             for result in measure_texts(solver, chosen, names, seed):
                 found.append(result)

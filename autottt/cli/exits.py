@@ -86,3 +86,14 @@ def writable(out: Path) -> None:
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(f"{above} cannot hold files; name another place")
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Distinct seeds from a list like "0,1,2"; raises `InputError`."""
+    try:
+        numbers = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise InputError(f"--seeds is whole numbers parted by commas, not {text!r}") from None
+    for number in numbers:
+        valid_seed(number)
+    return numbers

@@ -16,7 +16,13 @@ from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
 from autottt.cli.startup import import_transformers, loading
-from autottt.errors import ContextLengthError, InputError, StrategyError
+from autottt.errors import (
+    ContextLengthError,
+    InputError,
+    RestorationError,
+    StrategyError,
+    WorkerError,
+)
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
 
@@ -196,7 +202,7 @@ def _each(
     for task in tasks:
         try:
             answer(task)
-        except (ContextLengthError, StrategyError) as error:
+        except (ContextLengthError, StrategyError, RestorationError, WorkerError) as error:
             if len(tasks) == 1:
                 raise
             say_error(error, place=task.id)

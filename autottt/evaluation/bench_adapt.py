@@ -212,7 +212,9 @@ def _together(
         for task in group:
             found = _ours(owner, strategy, task, seed, adapters)
             steps = _in_steps(ticks) / len(group)
-            rows[task.id] = replace(found, adapt=found.adapt + adapt, in_steps=steps)
+            rows[task.id] = replace(
+                found, adapt=found.adapt + adapt, in_steps=found.in_steps + steps
+            )
     memory = _peak()
     return [replace(rows[task.id], memory=memory) for task in tasks]
 

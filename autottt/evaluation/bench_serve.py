@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 import httpx
 import numpy as np
 
+from autottt.errors import WorkerError
 from autottt.evaluation.local_server import LocalServer
 from autottt.pretraining.families import FAMILIES
 from autottt.pretraining.sampling import draw_task
@@ -141,6 +142,8 @@ async def _stages(
             for model in rng.choices(list(SHARES), list(SHARES.values()), k=load.requests)
         ]
         found["mixed"] = await stage(mixed, load.clients)
+        if busy.done():  # nothing was trained beside
+            busy.result()
         busy.cancel()
         await asyncio.gather(busy, return_exceptions=True)
     return found
@@ -157,7 +160,9 @@ async def _keep_training(
     for seed in itertools.count(1000):
         question = rng.choice(questions)
         body = {"model": TTT, "messages": question.messages, "seed": seed}
-        await client.post("/v1/chat/completions", json=body)
+        response = await client.post("/v1/chat/completions", json=body)
+        if response.status_code not in (200, 422):
+            raise WorkerError(f"a training that should run beside ended in {response.status_code}")
 
 
 async def _stage(
@@ -176,15 +181,16 @@ async def _stage(
 
 async def _ask(client: httpx.AsyncClient, question: Question, stage: Stage) -> None:
     body = {"model": question.model, "messages": question.messages, "seed": question.seed}
+    begin = time.perf_counter()
     while True:
-        begin = time.perf_counter()
         response = await client.post("/v1/chat/completions", json=body)
         stage.statuses[response.status_code] += 1
         if response.status_code != 429:
             break
         await asyncio.sleep(float(response.headers["Retry-After"]))
-    spent = time.perf_counter() - begin
-    stage.seconds.setdefault(question.model, []).append(spent)
+    if response.status_code in (200, 422):
+        spent = time.perf_counter() - begin
+        stage.seconds.setdefault(question.model, []).append(spent)
     stage.wrong.extend(_differences(question, response))
 
 

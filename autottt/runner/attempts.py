@@ -64,10 +64,12 @@ class Settings:
 class Job:
     """The attempt of that `number` at a task; `probe` leaves it before its first training.
 
-    `deadline` is in seconds from when it begins, `seconds_left` those of the whole run.
+    `deadline` is in seconds from when it begins, `seconds_left` those of the whole run, `thread`
+    the name of the task's checkpoints.
     """
 
     key: str
+    thread: str
     task: Task
     number: int
     probe: bool
@@ -147,7 +149,7 @@ def _worked(
     settings: Settings,
     stop: Stop,
 ) -> Outcome:
-    kept = None if saver is None else Checkpoints(saver, job.key)
+    kept = None if saver is None else Checkpoints(saver, job.thread)
     if job.probe and kept is not None:
         offer = solver.offer(
             job.task,

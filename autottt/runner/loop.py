@@ -98,8 +98,9 @@ class Loop:
         self._take(source, WAIT)
         try:
             self._work(source)
-        except KeyboardInterrupt:
-            self._give_back()
+        except (KeyboardInterrupt, OSError, *savers.failures()):
+            with contextlib.suppress(Exception):  # the storage may be what failed
+                self._give_back()
             raise
         return self._tally
 
@@ -190,10 +191,12 @@ class Loop:
                 "its memory, its kill and the watchdog are what to look for"
             )
             self._give_up(entry.task.id, entry.key, entry.attempts, "Crash", why)
+            self._saver.delete_thread(entry.thread)
             return True
         number, probe = self._queue.begin(entry.key), self._shares and not entry.probed
         job = Job(
             entry.key,
+            entry.thread,
             entry.task,
             number,
             probe,
@@ -222,6 +225,7 @@ class Loop:
             case Answered(answer):
                 line = results.answer_line(job.task, self._queue.run, job.number, answer)
                 self._finish(job.key, line)
+                self._saver.delete_thread(job.thread)
             case Offered(gain, expected):
                 self._queue.offered(job.key, gain, expected)
                 self._queue.give_back(job.key)
@@ -237,7 +241,7 @@ class Loop:
                     self._give_up(job.task.id, job.key, job.number, kind, message)
                 else:
                     self._queue.offered(job.key, None, None)
-                    self._saver.delete_thread(job.key)  # the next attempt is from the start
+                self._saver.delete_thread(job.thread)  # the next attempt is from the start
             case Died():
                 pass  # the attempt was counted
 
@@ -250,7 +254,6 @@ class Loop:
             results.append(self._path, line)
             self._tally.add(line)
             self._tell()
-        self._saver.delete_thread(key)
 
     def _tell(self) -> None:
         self._tally.waiting = self._queue.waiting()
@@ -259,5 +262,5 @@ class Loop:
     def _forget_finished(self) -> None:
         """Remove the checkpoints of tasks whose process died between result and removal."""
         for thread in savers.threads(self._saver):
-            if self._queue.has_result(thread):
+            if self._queue.has_result(thread.partition("-")[0]):
                 self._saver.delete_thread(thread)

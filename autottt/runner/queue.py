@@ -62,12 +62,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Entry:
-    """A task that waits: how often it was begun, and whether an offer of training was noted."""
+    """A task that waits: how often it was begun, and whether an offer of training was noted.
+
+    `thread` names its checkpoints. It depends on what the task is, and not on its id alone: a store
+    that several folders share may have those of another task by the same name.
+    """
 
     key: str
     task: Task
     attempts: int
-    probed: bool = False
+    probed: bool
+    thread: str
 
 
 class Queue:
@@ -155,7 +160,9 @@ class Queue:
         ).fetchone()
         if row is None:
             return None
-        return Entry(row[0], from_json(Task, json.loads(row[1])), row[2], bool(row[3]))
+        key, plain, attempts, probed = row
+        thread = f"{key}-{hashlib.sha256(plain.encode()).hexdigest()[:16]}"
+        return Entry(key, from_json(Task, json.loads(plain)), attempts, bool(probed), thread)
 
     def waiting(self) -> int:
         """How many tasks have no result."""

@@ -38,11 +38,16 @@ def opened(where: Path | str) -> Iterator[Saver]:
 def checked_url(url: str) -> str:
     """The URL; raises `InputError` where it is not of PostgreSQL."""
     try:
-        scheme, host = urlsplit(url).scheme, urlsplit(url).hostname
+        parts = urlsplit(url)
+        port = parts.port  # raises where it is none
+        known = parts.scheme in SCHEMES and bool(parts.hostname) and port != 0
     except ValueError:
-        scheme, host = "", None
-    if scheme not in SCHEMES or not host:
-        raise InputError("checkpoints are kept at postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
+        known = False
+    if not known:
+        raise InputError(
+            "checkpoints are kept at postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with "
+            "characters such as / in a password as %2F"
+        )
     return url
 
 

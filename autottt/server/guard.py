@@ -43,6 +43,8 @@ def check_exposure(host: str, key: str | None) -> None:
     """Raises `InputError` for a server that others can reach and that has no key, or a weak one."""
     if key is not None and len(key) < LEAST_KEY:
         raise InputError(f"an API key has at least {LEAST_KEY} characters, not {len(key)}")
+    if key is not None and (key != key.strip() or not key.isascii()):
+        raise InputError("an API key is of ASCII characters, without white space at its ends")
     if key is None and not is_loopback(host):
         raise InputError(
             f"{host} can be reached by other machines and needs an API key; set AUTOTTT_API_KEY, "

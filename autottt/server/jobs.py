@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from autottt.errors import CancelledError
+from autottt.errors import CancelledError, DeadlineError
 from autottt.serialise import to_json
 from autottt.types import JSON, Task
 
@@ -42,7 +42,9 @@ class Job:
         self.wish = wish
         self.number = next(_numbers)
         self.ends_at = time.monotonic() + wish.deadline
-        self.queued = 0.0
+        self.queued = 0.0  # seconds that it waited for a worker, so far
+        self.begun = False  # whether a worker has it
+        self._since = time.monotonic()
         self.warnings: list[str] = []  # of workers that had it before
         self.cancelled = asyncio.Event()
         self._events: asyncio.Queue[JSON | None] = asyncio.Queue()
@@ -51,6 +53,21 @@ class Job:
 
     def seconds_left(self) -> float:
         return self.ends_at - time.monotonic()
+
+    def wait(self) -> None:
+        """It waits for a worker from now on."""
+        self.begun, self._since = False, time.monotonic()
+
+    def begin(self) -> None:
+        """A worker has it."""
+        self.begun = True
+        self.queued += time.monotonic() - self._since
+
+    def expire(self) -> None:
+        """End it where its deadline passes while it waits; a worker keeps the deadline itself."""
+        if not self.begun and not self._result.done():
+            self.cancelled.set()
+            self.fail(DeadlineError("the deadline passed while the request waited"))
 
     def message(self, *, may_train: bool) -> JSON:
         """The job as a worker takes it."""

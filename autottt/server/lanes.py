@@ -8,6 +8,7 @@ that the controller decides starts in the reading lane and is handed over if it 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -16,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain, repeat
 
-from autottt.errors import AutotttError, DeadlineError, OverloadedError, WorkerError
+from autottt.errors import AutotttError, OverloadedError, WorkerError
 from autottt.server.jobs import Job, Wish
 from autottt.server.process import Handover, WorkerProcess, WorkerSettings
 
@@ -25,6 +26,7 @@ QUEUE = 64  # jobs that may wait in a lane
 MEAN_AT_FIRST = 1.0  # seconds of a job, before any was seen
 SMOOTHING = 0.9
 RESTART_PAUSES = (0.0, 1.0, 5.0, 30.0)  # before the next try to start a worker
+IDLE_SECONDS = 1.0  # between looks at a worker that has nothing to do
 READING, TRAINING = "reading", "training"
 TRAINERS = ("ttt",)  # forced strategies that train
 
@@ -50,8 +52,8 @@ class Lane:
 
     @property
     def up(self) -> int:
-        """Workers that are not lost."""
-        return sum(worker.alive for worker in self.workers)
+        """Workers that run, with their model loaded."""
+        return sum(worker.ready for worker in self.workers)
 
     async def start(self) -> None:
         """Start every worker; raises `WorkerError` if one does not come up."""
@@ -74,23 +76,27 @@ class Lane:
         if waiting >= self._limit:
             seconds = self._mean * (waiting + self.running) / len(self.workers)
             raise OverloadedError(waiting, max(1, math.ceil(seconds)))
+        job.wait()
         self._waiting.append(job)
         self._filled.set()
 
-    async def _next(self) -> Job:
-        while True:
-            while self._waiting:
-                job = self._waiting.popleft()
-                if not job.cancelled.is_set():
-                    return job
-            self._filled.clear()
-            await self._filled.wait()
+    def _next(self) -> Job | None:
+        while self._waiting:
+            job = self._waiting.popleft()
+            if not job.cancelled.is_set():
+                return job
+        self._filled.clear()
+        return None
 
     async def _serve(self, worker: WorkerProcess) -> None:
         while True:
-            job = await self._next()
-            if not worker.alive:
+            if not worker.alive:  # before it takes a job that another could have
                 await self._revive(worker)
+            job = self._next()
+            if job is None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._filled.wait(), IDLE_SECONDS)
+                continue
             self.running += 1
             begin = time.monotonic()
             try:
@@ -100,10 +106,10 @@ class Lane:
             self._mean = SMOOTHING * self._mean + (1 - SMOOTHING) * (time.monotonic() - begin)
 
     async def _run(self, worker: WorkerProcess, job: Job) -> None:
-        job.queued = max(0.0, job.wish.deadline - job.seconds_left())
         if job.seconds_left() <= 0:
-            job.fail(DeadlineError("the deadline passed while the request waited"))
+            job.expire()
             return
+        job.begin()
         try:
             job.succeed(await worker.run(job, may_train=self.name == TRAINING))
         except Handover as handover:
@@ -115,15 +121,19 @@ class Lane:
         except asyncio.CancelledError:
             job.fail(WorkerError("the server is shutting down"))
             raise
+        except Exception:  # whatever it is, the lane goes on with a new process
+            log.exception("a worker of the %s lane is given up", self.name)
+            await worker.stop(kill=True)
+            job.fail(WorkerError("the worker process was lost; try again"))
 
     async def _revive(self, worker: WorkerProcess) -> None:
         for pause in chain(RESTART_PAUSES, repeat(RESTART_PAUSES[-1])):
             await asyncio.sleep(pause)
             self.restarts += 1
-            await worker.stop(kill=True)
             try:
+                await worker.stop(kill=True)
                 await worker.start()
-            except WorkerError as error:
+            except (WorkerError, OSError) as error:
                 log.error("%s", error)
                 continue
             log.warning("a worker of the %s lane was started again", self.name)
@@ -171,6 +181,7 @@ class Pool:
         job = Job(wish)
         lane = self.training if wish.strategy in TRAINERS else self.reading
         lane.submit(job)
+        asyncio.get_running_loop().call_later(wish.deadline, job.expire)
         return job
 
     def _hand_over(self, job: Job) -> None:

@@ -58,16 +58,22 @@ class WorkerProcess:
         self._settings = settings
         self._grace = grace
         self._process: asyncio.subprocess.Process | None = None
+        self._loaded = False
         self.fingerprint = ""
-        self.warnings: list[str] = []
 
     @property
     def alive(self) -> bool:
         """Whether it runs; what it still has to load is `start`'s affair."""
         return self._process is not None and self._process.returncode is None
 
+    @property
+    def ready(self) -> bool:
+        """Whether it runs, with its model loaded."""
+        return self.alive and self._loaded
+
     async def start(self) -> None:
         """Start it and wait until its model is loaded; raises `WorkerError`."""
+        self._loaded = False
         threads = str(self._settings.threads)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -88,7 +94,7 @@ class WorkerProcess:
         if "failed" in first:
             await self.stop()
             raise WorkerError(f"a worker did not start: {first['failed']}")
-        self.fingerprint, self.warnings = first["fingerprint"], first["warnings"]
+        self.fingerprint, self._loaded = first["fingerprint"], True
 
     async def run(self, job: Job, *, may_train: bool) -> Solved:
         """Have a job done. Raises its error, `Handover`, or `WorkerError` where the process is

@@ -91,9 +91,9 @@ class TTT:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            rows = self._rows(task, context) // 2
-            if not rows:
-                raise StrategyError(_no_room(1)) from error
+        rows = self._rows(task, context) // 2  # now that what the attempt held is free
+        if not rows:
+            raise StrategyError(_no_room(1))
         try:
             attempt = replace(self, batch=rows, step_tokens=None)._run(task, context)
         except (RuntimeError, MemoryError) as error:

@@ -7,9 +7,11 @@ look at its own place in the prefix. The rows are short, as no row reads the dem
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from autottt.adapters.models.adapter_cache import AdapterKey
 from autottt.adapters.models.base import (
     AdapterSettings,
     Batches,
@@ -46,10 +48,16 @@ class KVPrefix(TTT):
     def recipe(self) -> str:
         return f"prefix {self.training!r} {self.dropout}"
 
+    def _key(self, task: Task, context: RunContext) -> AdapterKey:
+        """Views depend on the queries too, and a prefix is of one view."""
+        prompts = repr(self._settings(task, context).prompts).encode()
+        key = super()._key(task, context)
+        return replace(key, recipe=f"{key.recipe} {hashlib.sha256(prompts).hexdigest()}")
+
     def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
         """Prefixes of several tasks differ in length and are not trained together."""
 
-    def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
+    def _settings(self, task: Task, context: RunContext) -> PrefixSettings:
         prompts = [
             demonstration_sequence(seen, context.model).ids for seen in self._places(task, context)
         ]

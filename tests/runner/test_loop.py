@@ -285,6 +285,21 @@ def test_a_training_that_fails_at_the_end_is_left_for_the_next_start(tmp_path: P
     assert all(found["answer"]["answers"][0] for found in lines(tmp_path))
 
 
+def test_a_store_of_several_folders_tells_tasks_of_one_name_apart(tmp_path: Path) -> None:
+    """What was under way in one folder is no beginning of another task with its id."""
+    store, stop = tmp_path / "checkpoints.sqlite", Stop()
+    model = Trained(wrong, mirror)
+    model.last, model.then = 1, lambda: stop.ask("SIGTERM")
+
+    def work_in(name: str, task: Task, model: FakeModel, stop: Stop) -> Tally:
+        engine, known = Inline(Solver(model)), Known([task])
+        return run(tmp_path / name, engine, known, Settings(), stop=stop, checkpoints=store)
+
+    assert work_in("a", make("t", 1), model, stop).waiting == 1
+    done = work_in("b", make("t", 2), FakeModel(wrong, mirror), Stop())
+    assert (done.answered, done.right) == (1, 1)
+
+
 def test_a_probe_is_made_in_full(tmp_path: Path) -> None:
     """It is kept for later starts, so the seconds left of the run are no deadline of its."""
     solver, deadlines = Solver(FakeModel(wrong, mirror)), []

@@ -241,6 +241,10 @@ def test_workers_that_die_are_replaced(
     for model in ("autottt-ttt", "autottt-icl"):
         assert http.post(CHAT, json={**body, "model": model}).status_code == 200
     assert http.get("/health").json()["status"] == "ok"
+    for worker in psutil.Process(server.process.pid).children():
+        worker.kill()
+    _until(lambda: http.get("/health").status_code == 503)
+    _until(lambda: http.get("/health").status_code == 200)
 
 
 def test_the_log_is_json_without_what_tasks_hold(
@@ -255,7 +259,7 @@ def test_the_log_is_json_without_what_tasks_hold(
     assert KEY not in server.log()
 
 
-@pytest.mark.parametrize("key", [None, "short"])
+@pytest.mark.parametrize("key", [None, "short", "long enough, but for its end\n"])
 def test_a_server_for_others_needs_a_key(key: str | None) -> None:
     """Bound to an address that others reach, it does not start without a key of some length."""
     done = subprocess.run(

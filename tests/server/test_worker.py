@@ -13,8 +13,9 @@ import pytest
 
 from autottt.errors import CancelledError, DeadlineError, OverloadedError, WorkerError
 from autottt.serialise import to_json
+from autottt.server import lanes
 from autottt.server.jobs import Job, Solved, Wish
-from autottt.server.lanes import TRAINING, Lane
+from autottt.server.lanes import TRAINING, Lane, Pool, PoolSettings
 from autottt.server.process import WorkerProcess, WorkerSettings
 from autottt.server.worker import Inbox, Worker
 from autottt.solver import Solver
@@ -157,6 +158,78 @@ def test_a_deadline_passes_in_the_queue_too() -> None:
             await late.result()
 
     _with_lane(0.1, use)
+
+
+def test_a_deadline_ends_the_wait_where_no_worker_comes() -> None:
+    """Nobody takes the job, and still it ends when it should; its place is free again."""
+
+    async def run() -> None:
+        pool = Pool(PoolSettings(WorkerSettings(), queue=1))
+        with pytest.raises(DeadlineError, match="waited"):
+            await pool.submit(_wish(0.05)).result()
+        pool.submit(_wish())
+
+    asyncio.run(run())
+
+
+class _Mortal(_Slow):
+    """It dies when told so, fails to start at the second try, and to answer when told so."""
+
+    dead, starts, failure = False, 0, False
+
+    @property
+    def alive(self) -> bool:
+        return not self.dead
+
+    async def start(self) -> None:
+        self.starts += 1
+        if self.starts == 2:
+            raise OSError(12, "Cannot allocate memory")
+        self.dead = False
+
+    async def run(self, job: Job, *, may_train: bool) -> Solved:
+        if self.failure:
+            self.failure = False
+            raise ValueError("a line too long")
+        return await super().run(job, may_train=may_train)
+
+
+def test_a_worker_that_died_is_started_again_unasked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody sends a request, and though the first try fails."""
+    monkeypatch.setattr(lanes, "IDLE_SECONDS", 0.01)
+    monkeypatch.setattr(lanes, "RESTART_PAUSES", (0.0, 0.0))
+
+    async def run() -> None:
+        worker = _Mortal(0.0)
+        lane = Lane(TRAINING, [worker], limit=2)
+        await lane.start()
+        worker.dead = True
+        async with asyncio.timeout(5):
+            while worker.dead:
+                await asyncio.sleep(0.01)
+        assert worker.starts == 3
+        await lane.stop()
+
+    asyncio.run(run())
+
+
+def test_a_failure_of_any_kind_ends_its_job_alone() -> None:
+    """The job is told, and the lane goes on."""
+
+    async def run() -> None:
+        worker = _Mortal(0.0)
+        lane = Lane(TRAINING, [worker], limit=2)
+        await lane.start()
+        worker.failure = True
+        lost, next_one = Job(_wish()), Job(_wish())
+        lane.submit(lost)
+        lane.submit(next_one)
+        with pytest.raises(WorkerError, match="lost"):
+            await lost.result()
+        assert (await next_one.result()).queued >= 0
+        await lane.stop()
+
+    asyncio.run(run())
 
 
 def test_a_lane_that_stops_fails_what_it_holds() -> None:

@@ -358,6 +358,18 @@ def test_a_shared_adapter_cut_by_a_deadline_is_not_kept(model: HuggingFaceModel)
     assert "training for all" in heard
 
 
+def test_a_prefix_is_of_the_views_that_it_was_trained_for(model: HuggingFaceModel) -> None:
+    """Queries have a say in the views: with a new symbol others are drawn."""
+    pairs = [("a b", "b a"), ("b c", "c b"), ("c a", "a c")]
+    one, same, other = (
+        Task.from_examples([(x.split(), y.split()) for x, y in pairs], query.split())
+        for query in ("a b", "b a", "a d")
+    )
+    strategy, context = KVPrefix(), RunContext(model)
+    assert strategy._key(one, context) == strategy._key(same, context)
+    assert strategy._key(one, context) != strategy._key(other, context)
+
+
 def test_what_needs_others_says_so() -> None:
     """Without a cache or related tasks the strategies that need them are unavailable."""
     context = RunContext(FakeModel(lambda g: g, lambda g: g))

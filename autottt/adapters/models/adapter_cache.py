@@ -13,6 +13,7 @@ import json
 import logging
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 MAX_BYTES = 256 * 2**20
 SUFFIX = ".safetensors"
+_NAME = re.compile(r"[0-9a-f]{40}")
 HEADER = "autottt"
 
 States = list[dict[str, Any]]  # one dict of tensors a place
@@ -129,7 +131,7 @@ class AdapterCache:
         if self._folder is None:
             yield from list(self._memory)
         else:
-            yield from (path.stem for path in self._folder.glob(f"*{SUFFIX}"))
+            yield from (path.stem for path in self._own())
 
     def _path(self, name: str) -> Path:
         assert self._folder is not None
@@ -180,13 +182,18 @@ class AdapterCache:
         except OSError as error:
             log.debug("cached adapter %s could not be marked as used: %s", name, error)
 
+    def _own(self) -> Iterator[Path]:
+        """The files of the folder that are entries; whatever else lies there is not touched."""
+        assert self._folder is not None
+        return (p for p in self._folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(p.stem))
+
     def _evict(self) -> None:
         if self._folder is None:
             while sum(map(len, self._memory.values())) > self.max_bytes:
                 del self._memory[next(iter(self._memory))]
             return
         entries = []
-        for path in self._folder.glob(f"*{SUFFIX}"):
+        for path in self._own():
             try:
                 known = path.stat()
             except FileNotFoundError:

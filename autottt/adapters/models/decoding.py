@@ -142,7 +142,7 @@ class _Rows:
         """Go on with these rows, in this order; a row may be named more than once."""
         if list(rows) == list(range(len(self.mask))):
             return
-        places = torch.tensor(rows, device=self.mask.device)
+        places = torch.tensor(rows)  # for layers on whatever device
         self.cache.batch_select_indices(places)
         self.mask, self.positions = self.mask[places], self.positions[places]
 

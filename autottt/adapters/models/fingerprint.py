@@ -38,12 +38,22 @@ def local(tensor: Tensor) -> Tensor:
 
 def _hash(model: nn.Module, value: Callable[[Any], Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    entries = [*model.named_parameters(), *model.named_buffers(), *_scales(model)]
+    kept = set(_rewritten(model))
+    buffers = [entry for entry in model.named_buffers() if entry[0] not in kept]
+    entries = [*model.named_parameters(), *buffers, *_scales(model)]
     for name, entry in sorted(entries, key=lambda entry: entry[0]):
         tensor = value(entry.detach())
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(_bytes(tensor))
     return digest.hexdigest()
+
+
+def _rewritten(model: nn.Module) -> Iterator[str]:
+    """Tables that a forward pass makes anew for the length of what it reads."""
+    for name, module in model.named_modules():
+        if getattr(module, "rope_type", None) in ("dynamic", "longrope"):
+            for buffer in module._non_persistent_buffers_set:
+                yield f"{name}.{buffer}"
 
 
 def _scales(model: nn.Module) -> Iterator[tuple[str, Tensor]]:

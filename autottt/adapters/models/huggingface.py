@@ -239,7 +239,7 @@ class HuggingFaceModel:
             if chosen.any() and self._scores_fused():
                 logits = FusedLlama(self.module).logits(ids, chosen)  # (N, V)
             else:
-                columns = chosen.any(0).nonzero()[:, 0]  # places where some row has a target
+                columns = chosen.any(0).nonzero()[:, 0].cpu()  # places where some row has a target
                 logits = self.forward(ids, mask, sequences, logits_to_keep=columns).logits
                 logits = logits[chosen[:, columns]]  # (N, V)
         counts = chosen.sum(1).tolist()

@@ -35,7 +35,8 @@ def cache_bytes(config: Any) -> int:
 def free_bytes(device: str) -> int:
     """Memory that is free on the device now."""
     if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + kept  # torch keeps freed blocks for itself
     import psutil
 
     return int(psutil.virtual_memory().available)

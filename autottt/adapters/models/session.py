@@ -105,6 +105,12 @@ class AdapterSession:
         if isinstance(settings, PrefixSettings):
             rows = [TokenSequence(ids, (False,) * len(ids)) for ids in settings.prompts]
             ids, mask, _ = self._owner.pad(rows, left=True)
+            window = getattr(module.config.get_text_config(), "sliding_window", None)
+            if self._owner.slides and window is not None and ids.shape[1] >= window:
+                raise StrategyError(
+                    f"a prefix of {ids.shape[1]} tokens does not fit the window of {window} that "
+                    "this model looks at"
+                )
             with self._owner.autocast():
                 prefix = Prefix(module, settings, ids, mask)
             self._owner.prefix = prefix
@@ -221,7 +227,8 @@ class AdapterSession:
             norms = torch.hypot(norms.to(others), others)
         scale = (limit / (norms + 1e-6)).clamp(max=1.0)
         for _, gradient in found:
-            gradient.mul_(scale.reshape(-1, *[1] * (gradient.dim() - 1)))
+            own = scale.reshape(-1, *[1] * (gradient.dim() - 1))
+            gradient.mul_(own.to(gradient.device))
 
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
@@ -231,7 +238,7 @@ class AdapterSession:
     def _select(self, places: Sequence[int] | None) -> None:
         everyone = list(range(len(self._seeds)))
         places = everyone if places is None else list(places)
-        chosen = None if places == everyone else torch.tensor(places, device=self._owner.device)
+        chosen = None if places == everyone else torch.tensor(places)
         for layer in self._layers:
             layer.selected = chosen
         self._owner.grouped = len(places) > 1
@@ -318,7 +325,8 @@ class AdapterSession:
         if self._fused is not None and chosen.any():
             with self._owner.autocast():
                 return self._fused.logits(ids, nn.functional.pad(chosen, (0, 1)))
-        columns = chosen.any(0).nonzero()[:, 0]  # places where some row has a target
+        # places where some row has a target; for hidden states on whatever device
+        columns = chosen.any(0).nonzero()[:, 0].cpu()
         with self._training(len(ids), ids.shape[1]), self._owner.autocast():
             logits: Tensor = self._owner.forward(
                 ids, mask, sequences, training=True, logits_to_keep=columns
@@ -372,6 +380,8 @@ def _rate(step: int, settings: TrainSettings) -> float:
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The norms (K,) over all of them of each place's."""
-    norms: Tensor = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+    """The norms (K,) over all of them of each place's, on the device of the first."""
+    device = gradients[0].device
+    each = [g.flatten(1).norm(dim=1).to(device) for g in gradients]
+    norms: Tensor = torch.stack(each).norm(dim=0)
     return norms

@@ -70,7 +70,7 @@ class Tokens:
     def ends(self, form: PromptFormat) -> set[int]:
         """The tokens that end an answer."""
         found = set() if self.tokenizer.eos_token_id is None else {self.tokenizer.eos_token_id}
-        if isinstance(form, Chat) and form.end:
+        if isinstance(form, Chat) and form.end.strip() in self.control:
             last = self.encode(form.end, True, True)
             if len(last) == 1:
                 found.add(last[0])

@@ -15,6 +15,7 @@ from autottt.adapters.tasks.options import find_options, option_marks
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat, Example, Task, Value, as_text
 
+LARGEST = 1000  # digits of a number, before or after its point
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _MARK = re.compile(r"\(\s*(\w{1,2})\s*\)")
@@ -40,8 +41,12 @@ def checked(task: Task) -> Task:
 
     Raises `TaskError` for an output that is none, such as a choice outside the options.
     """
-    if task.domain != "text" or task.answer.kind == "text":
+    if task.domain != "text":
         return task
+    if task.answer.kind == "text":  # demonstrations are shown as they are
+        spoken = replace(task.answer, max_characters=None)
+        known = task.targets and tuple(read_answer(str(t), spoken) for t in task.targets)
+        return replace(task, targets=known)
 
     def form(output: Value, asked: Value, place: str) -> str:
         try:
@@ -80,15 +85,20 @@ def _number(text: str) -> str:
         value = Decimal(found[0].replace(",", ""))
     except InvalidOperation:
         raise TaskError(f"{found[0]!r} is not a number") from None
-    return f"{value.normalize():f}" if value else "0"
+    if not value:
+        return "0"
+    if abs(value.adjusted()) > LARGEST:
+        raise TaskError(f"{found[0]!r} is a number of more than {LARGEST} digits")
+    plain = f"{value:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
 
 
 def _member(text: str, choices: tuple[str, ...]) -> str:
     """The choice that the text is, or else the one that it names first."""
-    said = " ".join(text.split()).strip(" .!\"'").casefold()
-    by_word = {" ".join(choice.split()).casefold(): choice for choice in choices}
-    if said in by_word:
-        return by_word[said]
+    for folded in (lambda t: " ".join(t.split()).casefold(), _bare):
+        said, by_word = folded(text), {folded(choice): choice for choice in choices}
+        if said in by_word:
+            return by_word[said]
     places = {
         choice: found.start()
         for word, choice in by_word.items()
@@ -97,6 +107,10 @@ def _member(text: str, choices: tuple[str, ...]) -> str:
     if not places:
         raise TaskError(f"{text[:60]!r} is none of {', '.join(choices)}")
     return min(places, key=lambda choice: (places[choice], -len(choice)))
+
+
+def _bare(text: str) -> str:
+    return " ".join(text.split()).strip(" .!\"'").casefold()
 
 
 def _option(text: str, asked: str) -> str:

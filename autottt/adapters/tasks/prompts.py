@@ -31,14 +31,17 @@ def value_to_text(value: Value) -> str:
 
 
 def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
-    """What a completion says, as a value of the task's domain. Raises `TaskError`."""
+    """What a completion says, as a value of the task's domain. Raises `TaskError`.
+
+    Spaces in a grid mean nothing: some formats put them between cells.
+    """
     match task.domain:
         case "text":
             return read_answer(text, task.answer, str(asked))
         case "sequence":
             return _items(text, task)
         case _:
-            return text_to_grid(text)
+            return text_to_grid("\n".join(line.replace(" ", "") for line in text.split("\n")))
 
 
 def _items(text: str, task: Task) -> Items:

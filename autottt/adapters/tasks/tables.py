@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,14 +122,16 @@ def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSett
     drawn = np.random.default_rng(settings.seed).permutation(len(usable))
     shown = [int(i) for i in drawn[: settings.demonstrations]]
     asked_rows = [usable[i][0] for i in range(len(usable)) if i not in set(shown)]
-    return Task(
-        id=name,
-        demonstrations=tuple(usable[i][0] for i in shown),
-        queries=tuple(e.input for e in asked_rows),
-        targets=tuple(e.output for e in asked_rows),
-        domain="text",
-        instruction=settings.instruction,
-        answer=usable[0][1],
+    return checked(
+        Task(
+            id=name,
+            demonstrations=tuple(usable[i][0] for i in shown),
+            queries=tuple(e.input for e in asked_rows),
+            targets=tuple(e.output for e in asked_rows),
+            domain="text",
+            instruction=settings.instruction,
+            answer=usable[0][1],
+        )
     )
 
 
@@ -145,7 +147,26 @@ def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bo
     given = row.get(settings.options) if settings.options else None
     if given is None or given == "":
         return as_text(asked), as_text(str(told).strip(), answer=True), False
-    bodies = [str(b) for b in (given.split("|") if isinstance(given, str) else given)]
-    if isinstance(told, int) and not isinstance(told, bool) and 0 <= told < len(bodies):
-        told = f"({LETTERS[told]})"
+    labels: list[str] = []
+    if isinstance(given, Mapping):  # as data sets of questions have it
+        labels, given = [str(x) for x in given.get("label", ())], given.get("text")
+    if isinstance(given, str):
+        given = given.split("|")
+    if not isinstance(given, Sequence) or len(given) > len(LETTERS):
+        raise TaskError(f"options are a list of at most {len(LETTERS)}, not {str(given)[:60]!r}")
+    bodies = [str(body) for body in given]
+    place = _place(told, bodies, labels)
+    if place is not None:
+        told = f"({LETTERS[place]})"
     return with_options(as_text(asked), bodies), str(told).strip(), True
+
+
+def _place(told: Any, bodies: Sequence[str], labels: Sequence[str]) -> int | None:
+    """Which option a label or a place, counted from 0, stands for; None for other answers."""
+    said = str(told).strip()
+    if said in labels:
+        return labels.index(said)
+    counts = isinstance(told, int) and not isinstance(told, bool)
+    if counts or (said.isdecimal() and said not in bodies):
+        return int(said) if 0 <= int(said) < len(bodies) else None
+    return None

@@ -11,7 +11,7 @@ own affair.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -153,9 +153,7 @@ class TextView:
         if found is None or output not in marks:
             return output
         order = self._order(found)
-        return option_marks(len(order), SYMBOLS[self.symbols])[
-            order.index(marks.index(str(output)))
-        ]
+        return option_marks(len(order), self._symbols(found))[order.index(marks.index(str(output)))]
 
     def invert_output(self, output: Value, asked: Value) -> Value:
         """The output for the task's input `asked`, from one for its view.
@@ -166,7 +164,7 @@ class TextView:
         if found is None or not _MARK.fullmatch(str(output)):
             return output
         order = self._order(found)
-        marks = option_marks(len(order), SYMBOLS[self.symbols])
+        marks = option_marks(len(order), self._symbols(found))
         if output not in marks:
             raise TaskError(f"{output} is none of the options {' '.join(marks)}")
         return option_marks(len(order))[order[marks.index(str(output))]]
@@ -176,10 +174,10 @@ class TextView:
         found = find_options(str(value))
         if found is None:
             return value
-        return found.ordered(self._order(found)).text(SYMBOLS[self.symbols])
+        return found.ordered(self._order(found)).text(self._symbols(found))
 
     def _invert(self, value: Value) -> Value:
-        found = find_options(str(value), SYMBOLS[self.symbols])
+        found = find_options(str(value), SYMBOLS[self.symbols]) or find_options(str(value))
         if found is None:
             return value
         order = self._order(found)
@@ -187,6 +185,10 @@ class TextView:
 
     def _invert_seen(self, output: Value, seen: Value) -> Value:
         return self.invert_output(output, self._invert(seen))
+
+    def _symbols(self, found: Options) -> Sequence[str]:
+        """Of options that speak of each other the letters by which they do."""
+        return SYMBOLS[self.symbols if found.movable else 0]
 
     def _order(self, found: Options) -> list[int]:
         """The old place of each option in the view."""

@@ -126,6 +126,17 @@ def test_the_least_recently_used_goes(tmp_path: Path, folder: bool) -> None:
     assert len(cache) == 3
 
 
+def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
+    """In a folder that holds a model, its weights are no entry and are never deleted."""
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"x" * 10_000)
+    cache = AdapterCache(tmp_path, max_bytes=5_000)
+    for seed in range(4):
+        cache.put(AdapterKey("model", "d", "LoRA", "steps", seed), adapter())
+    assert weights.read_bytes() == b"x" * 10_000
+    assert len(cache) >= 1
+
+
 def test_the_nearest_is_the_most_alike(cache: AdapterCache) -> None:
     """By cosine, among adapters of the model and shape, never the task's own."""
     for name, like in (("a", (1.0, 0.0)), ("b", (0.9, 0.1)), ("c", (0.0, 1.0))):

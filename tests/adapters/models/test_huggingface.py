@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from autottt.adapters.models.base import TokenSequence
+from autottt.adapters.models.byte_level import build_byte_tokenizer
+from autottt.adapters.models.fingerprint import fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.tokens import Tokens
 from autottt.errors import ContextLengthError, UnknownNameError
 
 
@@ -25,6 +28,33 @@ def test_the_greedy_loop_writes_what_generate_writes(embedded: HuggingFaceModel)
         )[0, len(ids) :]
     text = embedded.tokenizer.decode(theirs, skip_special_tokens=True)
     assert ours.text == text.split("\n\n")[0]
+
+
+def test_tables_made_anew_for_long_prompts_are_no_change(embedded: HuggingFaceModel) -> None:
+    """Rotary tables that follow the length are not what a model is known by; others are."""
+
+    class Turning(torch.nn.Module):
+        def __init__(self, rope_type: str) -> None:
+            super().__init__()
+            self.rope_type = rope_type
+            self.register_buffer("inv_freq", torch.ones(4), persistent=False)
+
+    for rope_type, same in (("dynamic", True), ("longrope", True), ("default", False)):
+        module = torch.nn.Sequential(torch.nn.Linear(2, 2), Turning(rope_type))
+        before = fingerprint(module)
+        module[1].inv_freq *= 2
+        assert (fingerprint(module) == before) == same
+
+
+def test_a_template_without_control_tokens_ends_answers_by_eos_alone() -> None:
+    """A line's end that follows an answer in it is within the answers of grids, too."""
+    tokenizer = build_byte_tokenizer(512)
+    tokenizer.chat_template = (
+        "{% for m in messages %}{% if m.role == 'assistant' %}### Answer:\n{% endif %}"
+        "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}### Answer:\n{% endif %}"
+    )
+    tokens = Tokens(tokenizer)
+    assert tokens.ends(tokens.format("chat", native=None)) == {tokenizer.eos_token_id}
 
 
 def test_confidence_has_one_value_a_token(embedded: HuggingFaceModel) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autottt.adapters.tasks.answers import checked, choices_of, read_answer
 from autottt.adapters.tasks.options import with_options
@@ -55,6 +57,40 @@ def test_what_is_no_answer_is_refused(text: str, form: AnswerFormat, said: str) 
     """Completions that say nothing usable raise `TaskError` with the text."""
     with pytest.raises(TaskError, match=said):
         read_answer(text, form, ASKED)
+
+
+def test_a_choice_may_end_in_a_mark() -> None:
+    """It is read as it is spelled, and without what stands around it."""
+    form = AnswerFormat("choice", ("It is a cat.", "Yes!", "Yes"))
+    for said, meant in (
+        ("It is a cat.", "It is a cat."),
+        ("it is a cat", "It is a cat."),
+        ("Yes!", "Yes!"),
+        ("yes", "Yes"),
+    ):
+        assert read_answer(said, form) == meant
+
+
+@given(st.integers(-(10**60), 10**60), st.integers(0, 40))
+def test_no_digit_of_a_number_is_lost(whole: int, places: int) -> None:
+    """However many there are."""
+    form, text = AnswerFormat("number"), f"{whole}.{'0' * places}"
+    assert read_answer(str(whole), form) == str(whole)
+    assert read_answer(text.rstrip("."), form) == str(whole)
+
+
+def test_a_number_too_large_to_write_is_no_answer() -> None:
+    """A model may write anything; the attempt goes on."""
+    with pytest.raises(TaskError, match="more than 1000 digits"):
+        read_answer("1e9999999", AnswerFormat("number"))
+
+
+def test_a_target_is_in_the_form_that_answers_come_in() -> None:
+    """White space runs are one space; what demonstrations show stays as it is."""
+    task = Task.from_examples([("a", "b\n    c")], "d", target="e\n    f")
+    known = checked(task)
+    assert known.targets == (read_answer("e\n    f", task.answer),) == ("e\nf",)
+    assert known.demonstrations == task.demonstrations
 
 
 def test_a_task_is_checked_once_and_for_all() -> None:

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autottt.adapters.tasks.formats import written
 from autottt.adapters.tasks.prompts import STOP, completion, prompt, prompt_parts, text_to_value
 from autottt.errors import TaskError
-from autottt.types import Example, Task, Value
+from autottt.types import Example, Grid, Task, Value
 
 WORDS = Task.from_examples([("b a", "a b")], "d c")
 GRIDS = Task.from_examples([([[1]], [[2]])], [[3]])
@@ -37,6 +38,20 @@ def test_a_text_that_would_end_its_answer_early_is_refused(text: str) -> None:
         Task.from_examples([("a", text)], "b")
     with pytest.raises(TaskError, match="all are"):
         Task.from_examples([([[1]], "a")], "b")
+
+
+@given(
+    st.integers(1, 6).flatmap(
+        lambda width: st.lists(st.tuples(*[st.integers(0, 9)] * width), min_size=1, max_size=6).map(
+            tuple
+        )
+    )
+)
+def test_a_grid_is_read_as_any_format_writes_it(grid: Grid) -> None:
+    """With spaces between cells, for tokenizers that merge digits, and one before the end."""
+    for spaced in (False, True):
+        for end in ("", "\n\n", " "):
+            assert text_to_value(written(grid, spaced=spaced) + end, GRIDS) == grid
 
 
 def test_a_text_task_is_asked_like_a_grid_task() -> None:

@@ -44,7 +44,15 @@ def test_csv_and_json_lines_are_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "output"), [(["red", "blue"], 1), ("red|blue", "B"), (["red", "blue"], "blue")]
+    ("options", "output"),
+    [
+        (["red", "blue"], 1),
+        (["red", "blue"], "1"),
+        ("red|blue", "B"),
+        (["red", "blue"], "blue"),
+        ({"text": ["red", "blue"], "label": ["A", "B"]}, "B"),
+        ({"text": ["red", "blue"], "label": ["1", "2"]}, "2"),
+    ],
 )
 def test_options_of_a_row_become_letters(options: Any, output: Any) -> None:
     """A place, a letter and the words of an option all mean that option."""
@@ -58,6 +66,9 @@ def test_options_of_a_row_become_letters(options: Any, output: Any) -> None:
 def test_rows_that_cannot_be_used_are_left_out_aloud(caplog: pytest.LogCaptureFixture) -> None:
     """They are counted in a warning; with too few others it is an error."""
     bad = {"input": "Q?", "output": "z", "options": ["a", "a"]}
+    for options in (7, [str(i) for i in range(30)]):
+        with pytest.raises(TaskError, match="options are a list of at most 26"):
+            table_task([{"input": "Q?", "output": 28, "options": options}] * 4, "t", TWO)
     with caplog.at_level(logging.WARNING):
         assert len(table_task([*ROWS, bad], "t", TWO).queries) == 10
     assert "1 rows were left out; row 13" in caplog.text

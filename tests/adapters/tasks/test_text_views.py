@@ -67,6 +67,16 @@ def test_options_that_speak_of_each_other_keep_their_order() -> None:
     assert str(view.apply_input(moved)).index("green") < str(view.apply_input(moved)).index("red")
 
 
+def test_options_that_name_others_keep_their_letters() -> None:
+    """Else "both (A) and (B)" would name what is not there."""
+    text = "What?\nOptions:\n(A) red\n(B) blue\n(C) both (A) and (B)"
+    for symbols in range(len(SYMBOLS)):
+        view = TextView(options=(2, 0, 1), symbols=symbols)
+        assert view.apply_input(text) == text
+        assert view.apply_output("(C)", text) == "(C)"
+        assert view.invert_output("(C)", text) == "(C)"
+
+
 def test_an_option_that_is_not_there_is_refused() -> None:
     """A mark outside the query's options, under the view's symbols, is no answer."""
     text = with_options("Which?", ["red", "blue"])
