@@ -96,9 +96,10 @@ class Loop:
         self._forget_finished()
         self._tally = Tally.of(self._queue.own_lines())
         self._take(source, WAIT)
+        ends: tuple[type[BaseException], ...] = (KeyboardInterrupt, OSError, *savers.failures())
         try:
             self._work(source)
-        except (KeyboardInterrupt, OSError, *savers.failures()):
+        except ends:
             with contextlib.suppress(Exception):  # the storage may be what failed
                 self._give_back()
             raise

@@ -45,7 +45,7 @@ def test_certifying_needs_other_families_of_the_same_model(world: World) -> None
     """A certificate from what was fitted to is worth nothing."""
     with pytest.raises(GateError, match="15 families are in both logs"):
         calibrated(world(60), certify=world(60, seed=1))
-    seen = [replace(o, group=o.task_id) for o in world(60)]
+    seen = [replace(o, group=f"own {o.task_id}") for o in world(60)]
     with pytest.raises(GateError, match="60 tasks are in both logs"):
         calibrated(world(60), certify=seen)
     other = [replace(o, model="n") for o in world(60, families="g")]

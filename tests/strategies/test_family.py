@@ -23,6 +23,7 @@ from autottt.adapters.models.base import (
     HeldOut,
     LoraSettings,
     TokenSequence,
+    TrainRecord,
     TrainSettings,
 )
 from autottt.adapters.models.fake import FakeModel
@@ -341,21 +342,30 @@ def test_memory_that_will_not_do_is_refused_before_the_run(
         TTT().run(filling(), RunContext(model))
 
 
-def test_a_shared_adapter_cut_by_a_deadline_is_not_kept(model: HuggingFaceModel) -> None:
-    """Later tasks start from one that was trained in full; the task's own training has its time."""
-    tasks, adapters = (filling(1, id="one"), filling(2, id="two")), AdapterCache()
-    strategy = TTT(start=Shared(), training=TrainSettings(steps=2))
-    hurried = RunContext(model, adapters=adapters, related=tasks, deadline=time.monotonic() + 1.5)
-    assert strategy.run(tasks[0], hurried).steps > 0
-    heard: list[str] = []
-    calm = RunContext(
+def test_a_shared_adapter_cut_by_a_deadline_is_not_kept(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Later tasks start from one that was trained in full."""
+    tasks = filling(1, id="one"), filling(2, id="two")
+    start = Shared(training=TrainSettings(steps=2, stop_loss=0))
+    strategy = TTT(start=start, training=TrainSettings(steps=1, stop_loss=0))
+    real, heard = AdapterSession.train, list[str]()
+
+    def cut(self: AdapterSession, *given: Any, **named: Any) -> list[TrainRecord]:
+        monkeypatch.setattr(AdapterSession, "train", real)
+        return real(self, *given, **{**named, "deadline": time.monotonic()})
+
+    monkeypatch.setattr(AdapterSession, "train", cut)
+    context = RunContext(
         model,
-        adapters=adapters,
+        adapters=AdapterCache(),
         related=tasks,
         progress=lambda what, done, total: heard.append(what.split(",")[0]),
     )
-    assert strategy.run(tasks[1], calm).steps > 0
-    assert "training for all" in heard
+    assert strategy.run(tasks[0], context).steps == 1
+    assert "training for all" not in heard
+    assert strategy.run(tasks[1], context).steps == 1
+    assert heard.count("training for all") == 2
 
 
 def test_a_prefix_is_of_the_views_that_it_was_trained_for(model: HuggingFaceModel) -> None:
@@ -456,12 +466,12 @@ def test_one_task_that_cannot_be_answered_spoils_no_other(model: HuggingFaceMode
 class Failing(FakeModel):
     """A model whose training together runs out of memory."""
 
-    failure: Exception = StrategyError("too many at once")
+    together: Exception = StrategyError("too many at once")
 
     @contextmanager
     def session(self, settings: Any, *, seeds: Sequence[int]) -> Iterator[FakeModel]:
         if len(seeds) > 1:
-            raise self.failure
+            raise self.together
         with super().session(settings, seeds=seeds) as opened:
             yield opened
 
@@ -474,7 +484,7 @@ def test_a_common_training_that_fails_is_done_one_by_one(
 ) -> None:
     """Throughput is lost, answers are not."""
     same = Failing(before=lambda g: g, after=lambda g: g)
-    same.failure = failure
+    same.together = failure
     with caplog.at_level(logging.WARNING):
         found = Solver(same).solve_many([filling(1), filling(2)], strategy="ttt", together=2)
     assert all(isinstance(answer, Answer) for answer in found)
