@@ -36,7 +36,8 @@ log = logging.getLogger(__name__)
 BATCH_TOKENS = 16_384  # of one scoring forward
 NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was trained on
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
-PROMPTS = 8  # whose answers are scored in one go
+PROMPTS = 8  # whose answers are scored in one go, at most
+LOGIT_BYTES = 14  # of one while answers are scored: in bf16, and thrice in fp32
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -261,14 +262,24 @@ class HuggingFaceModel:
     def score_answers(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
     ) -> list[list[float]]:
-        size = len(prompts) if self.grouped else PROMPTS  # groups of rows stay together
+        # groups of rows stay together
+        size = max(1, len(prompts)) if self.grouped else self._prompts_scored(answers)
         return [
             scores
-            for begin in range(0, len(prompts), max(1, size))
+            for begin in range(0, len(prompts), size)
             for scores in score_answers(
                 self, prompts[begin : begin + size], answers[begin : begin + size]
             )
         ]
+
+    def _prompts_scored(self, answers: Sequence[Sequence[Sequence[int]]]) -> int:
+        """Of how many prompts the answers are scored in one go, by the memory of their logits."""
+        longest = max((len(answer) for some in answers for answer in some), default=0)
+        most = max(map(len, answers), default=0)
+        vocabulary = int(self.module.config.get_text_config().vocab_size)
+        each = max(1, most * longest * vocabulary * LOGIT_BYTES)
+        free = self.ranks.agreed(free_bytes)(self.device)
+        return min(PROMPTS, max(1, int(SHARE * free // each)))
 
     @_everywhere
     @torch.inference_mode()
