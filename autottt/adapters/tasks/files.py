@@ -38,9 +38,10 @@ def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
     unknown ARC id.
     """
     prefix, colon, name = source.partition(":")
-    if colon and prefix in ARC_VERSIONS:
-        return _from_arc(prefix, name)
     table = table or TableSettings()
+    if colon and prefix in ARC_VERSIONS:
+        table.refuse(source)
+        return _from_arc(prefix, name)
     if colon and prefix == "datasets":
         return [_from_datasets(name, table)]
     benchmark = bool(colon) and prefix == "bbh"
@@ -65,6 +66,7 @@ def _from_json(path: Path, table: TableSettings) -> Task:
     data = _decode(_read(path), str(path))
     if isinstance(data, dict) and "examples" in data and "train" not in data:
         return bbh_task(data, path.stem, table)
+    table.refuse(str(path))
     return parse_task(data, id=path.stem, source=str(path))
 
 
@@ -87,6 +89,7 @@ def _from_jsonl(path: Path, table: TableSettings) -> list[Task]:
     given = [row for row in rows.values() if isinstance(row, dict) and table.input in row]
     if len(given) == len(rows):
         return [table_task(given, path.stem, table)]
+    table.refuse(str(path))
     return _distinct(
         {
             place: parse_task(row, id=f"{path.stem}-{place.rpartition(' ')[2]}", source=place)

@@ -10,7 +10,7 @@ import csv
 import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,14 @@ class TableSettings:
     seed: int = 0
     instruction: str = ""
     answer: AnswerFormat | None = None
+
+    def refuse(self, source: str) -> None:
+        """Raise `TaskError` where these would go unheard, as the source is no table."""
+        if replace(self, demonstrations=DEMONSTRATIONS, seed=0) != TableSettings():
+            raise TaskError(
+                f"{source} says itself what to do and how to answer; --instruction, --answer, "
+                "--choices and --columns are for tables"
+            )
 
 
 def parse_columns(text: str) -> dict[str, str]:

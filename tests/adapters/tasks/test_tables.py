@@ -78,6 +78,18 @@ def test_rows_that_cannot_be_used_are_left_out_aloud(caplog: pytest.LogCaptureFi
         table_task(ROWS, "t", TableSettings(input="prompt"))
 
 
+def test_what_only_tables_hear_is_refused_elsewhere(tmp_path: Path) -> None:
+    """A task in JSON, in JSON lines or of ARC says itself what it wants."""
+    task = {"train": [{"input": "a", "output": "b"}] * 2, "test": [{"input": "a"}]}
+    json_file = write(tmp_path / "t.json", json.dumps(task))
+    lines = write(tmp_path / "t.jsonl", json.dumps(task))
+    for source in (json_file, lines, "arc:007bbfb7"):
+        assert load_tasks(source, TWO)
+        for settings in (TableSettings(instruction="Add."), TableSettings(output="o")):
+            with pytest.raises(TaskError, match="are for tables"):
+                load_tasks(source, settings)
+
+
 @pytest.mark.parametrize("text", ["question", "input=", "prompt=x"])
 def test_columns_say_how_they_are_given(text: str) -> None:
     """A mapping that is none raises `TaskError` with the form."""
