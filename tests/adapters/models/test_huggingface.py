@@ -11,6 +11,7 @@ import torch
 from autottt.adapters.models import huggingface
 from autottt.adapters.models.base import TokenSequence
 from autottt.adapters.models.byte_level import build_byte_tokenizer
+from autottt.adapters.models.decoding import score_answers
 from autottt.adapters.models.fingerprint import fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.tokens import Tokens
@@ -67,11 +68,11 @@ def test_answers_are_scored_in_what_memory_there_is(
     prompts = [embedded.encode(text) for text in ("12\n>21\n\n34\n>", "1\n>1\n\n56\n>")]
     answers = [[embedded.encode(text) for text in ("43\n\n", "65\n\n", "1\n\n")]] * 2
     usual = embedded.score_answers(prompts, answers)
-    real, sizes = huggingface.score_answers, list[int]()
+    sizes: list[int] = []
 
     def counting(owner: HuggingFaceModel, some: Any, of: Any) -> list[list[float]]:
         sizes.append(len(some))
-        return real(owner, some, of)
+        return score_answers(owner, some, of)
 
     monkeypatch.setattr(huggingface, "score_answers", counting)
     monkeypatch.setattr(huggingface, "free_bytes", lambda device: 1000)
