@@ -32,6 +32,7 @@ class Prefix:
                 attention_mask=mask,
                 position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
                 use_cache=True,
+                logits_to_keep=1,
             ).past_key_values
         self.parameters = {
             f"{place}.{part}": nn.Parameter(getattr(layer, part).detach().float().clone())
