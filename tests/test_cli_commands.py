@@ -336,6 +336,8 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["fit", "none.jsonl", "--out", "gate.json", "--certify", "none.jsonl"],
         ["feedback", "task", "right", "--log", "none.jsonl"],
         ["feedback", "task", "perhaps", "--log", "none.jsonl"],
+        ["bench-text", "task.json", "--out", "x.jsonl", "--seeds", "0,x1"],
+        ["run", "tasks", "--out", "x", "--checkpoints", "postgresql://u:pa/ss@host/db"],
         ["evaluate"],
         ["evaluate", "none.jsonl"],
         ["evaluate", "none.csv", "--base", "icl"],

@@ -20,6 +20,7 @@ from autottt.controller.difficulty import Gate
 from autottt.controller.graph import build_graph
 from autottt.controller.heads import Head
 from autottt.controller.policy import Policy
+from autottt.controller.probe import shape
 from autottt.controller.state import SolveContext, first_state
 from autottt.errors import ContextLengthError, StrategyError
 from autottt.serialise import from_json
@@ -112,6 +113,13 @@ def test_a_vote_that_the_trained_model_prefers_is_kept() -> None:
     assert answer.attempts[1].evidence["over_icl"] < 0
     assert answer.strategy == "icl-vote"
     assert answer.answers[0][0].output == TASK.targets[0]  # type: ignore[index]
+
+
+def test_an_empty_sequence_that_stays_empty_is_no_change() -> None:
+    """It has no cells, and the share of those that change is zero."""
+    task = Task.from_examples([([], []), ([2, 1], [1, 2])], [3, 1])
+    assert task.domain == "sequence"
+    assert shape(task, FakeModel(mirror, mirror))["changed_share"] == 0.5
 
 
 def test_a_strategy_asked_for_is_run_alone() -> None:
