@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -54,7 +54,7 @@ TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
 GATE_FILE = "gate.json"
 Failure = InputError | StrategyError | RestorationError | WorkerError  # of one task among many
-FAILURES = (InputError, StrategyError, RestorationError, WorkerError)
+FAILURES = get_args(Failure)
 
 
 class Solver:

@@ -1,7 +1,7 @@
 """The outcome log: what every arm did on a task, one JSON object a line.
 
 `append_outcome` writes, `read_outcomes` reads; the gate and the cost model are fitted from the
-result. The log is append-only with one writer at a time. A process that dies while it writes
+result. The log is append-only, and writers wait for each other. A process that dies while it writes
 leaves a torn last line: readers skip it with a warning, and the next writer removes it.
 
 The module does not know what the features mean, nor whether an answer was really right.

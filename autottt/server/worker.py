@@ -187,7 +187,7 @@ def main() -> int:
     except (AutotttError, OSError) as error:
         send({"failed": str(error)})
         return 1
-    send({"ready": True, "fingerprint": solver.model.fingerprint, "warnings": solver.warnings})
+    send({"ready": True, "fingerprint": solver.model.fingerprint})
     inbox = Inbox(sys.stdin)
     threading.Thread(target=inbox.listen, daemon=True).start()
     Worker(solver, inbox, send).run()

@@ -71,7 +71,7 @@ class TTT:
 
     @property
     def recipe(self) -> str:
-        """All that the trained weights depend on besides task, model and seed."""
+        """All that trained weights depend on besides task, model, seed and `Start.origin`."""
         rows = self.batch, self.step_tokens
         parts = self.training, self.form.__name__, rows, self.watch, self.start
         return f"{self.adapter!r} {parts!r}"

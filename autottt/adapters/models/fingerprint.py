@@ -38,8 +38,8 @@ def local(tensor: Tensor) -> Tensor:
 
 def _hash(model: nn.Module, value: Callable[[Any], Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    kept = set(_rewritten(model))
-    buffers = [entry for entry in model.named_buffers() if entry[0] not in kept]
+    rewritten = set(_rewritten(model))
+    buffers = [entry for entry in model.named_buffers() if entry[0] not in rewritten]
     entries = [*model.named_parameters(), *buffers, *_scales(model)]
     for name, entry in sorted(entries, key=lambda entry: entry[0]):
         tensor = value(entry.detach())

@@ -15,6 +15,7 @@ from autottt.adapters.tasks.options import find_options, option_marks
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat, Example, Task, Value, as_text
 
+MARKS = " .!\"'"  # that may stand around a choice
 LARGEST = 1000  # digits of a number, before or after its point
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
@@ -95,10 +96,12 @@ def _number(text: str) -> str:
 
 def _member(text: str, choices: tuple[str, ...]) -> str:
     """The choice that the text is, or else the one that it names first."""
-    for folded in (lambda t: " ".join(t.split()).casefold(), _bare):
-        said, by_word = folded(text), {folded(choice): choice for choice in choices}
-        if said in by_word:
-            return by_word[said]
+    exact = {_folded(choice, ""): choice for choice in choices}
+    if (spelled := _folded(text, "")) in exact:
+        return exact[spelled]
+    said, by_word = _folded(text, MARKS), {_folded(choice, MARKS): choice for choice in choices}
+    if said in by_word:
+        return by_word[said]
     places = {
         choice: found.start()
         for word, choice in by_word.items()
@@ -107,10 +110,6 @@ def _member(text: str, choices: tuple[str, ...]) -> str:
     if not places:
         raise TaskError(f"{text[:60]!r} is none of {', '.join(choices)}")
     return min(places, key=lambda choice: (places[choice], -len(choice)))
-
-
-def _bare(text: str) -> str:
-    return " ".join(text.split()).strip(" .!\"'").casefold()
 
 
 def _option(text: str, asked: str) -> str:
@@ -133,5 +132,5 @@ def _option(text: str, asked: str) -> str:
     return f"({found[1]})"
 
 
-def _folded(text: str) -> str:
-    return " ".join(text.split()).strip(" .").casefold()
+def _folded(text: str, around: str = " .") -> str:
+    return " ".join(text.split()).strip(around).casefold()

@@ -41,7 +41,7 @@ def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
         case "sequence":
             return _items(text, task)
         case _:
-            return text_to_grid("\n".join(line.replace(" ", "") for line in text.split("\n")))
+            return text_to_grid(text.replace(" ", ""))
 
 
 def _items(text: str, task: Task) -> Items:
