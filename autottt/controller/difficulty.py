@@ -34,7 +34,6 @@ from autottt.types import JSON
 
 ICL_RIGHT = "icl_right"
 AFTER = "after_"
-OVER_ICL = "over_icl"  # in an attempt's evidence: how much it prefers its answer to the vote's
 LOOK = "look"  # in the evidence of a look, its number
 LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
 _LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 
 from autottt.controller.lines import append_line, is_json
 from autottt.errors import InputError
+from autottt.strategies.base import COMPARING_SECONDS
 from autottt.types import JSON, Attempt
 
 logger = logging.getLogger(__name__)
@@ -30,9 +31,6 @@ ICL_VOTE = "icl-vote"  # the arm that the probe always runs
 ICL_ARMS = frozenset(  # other arms of a log train
     {"zero-shot", "icl", ICL_VOTE, "icl-experts", "icl-search", "icl-options"}
 )
-
-
-COMPARING_SECONDS = "comparing_seconds"  # in an arm's evidence: asking it about the vote's answer
 
 
 def own_seconds(attempt: Attempt) -> float:

@@ -28,7 +28,6 @@ import numpy as np
 from autottt.controller.difficulty import (
     LOOK,
     LOOK_SECONDS,
-    OVER_ICL,
     Gate,
     after,
     before,
@@ -38,6 +37,7 @@ from autottt.controller.difficulty import (
 )
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.errors import InputError
+from autottt.strategies.base import OVER_ICL
 from autottt.types import Decision
 
 PRICE = 0.015  # accuracy per second: training for 7 s must make 1 answer in 10 right

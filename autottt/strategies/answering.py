@@ -21,7 +21,7 @@ from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
 from autottt.errors import ContextLengthError
-from autottt.strategies.base import RunContext
+from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
 from autottt.strategies.vote import MAX_CANDIDATES, UNANSWERED_LOGP, evidence, rank_all
@@ -105,6 +105,9 @@ class Experts(Vote):
     scoring was done, of the choice: `experts_share` (0-1; 1 for the only answer) and `experts_logp`
     (nats, <= 0), the score of the answer given and the mean over views (those that wrote it, for
     the only answer) of its log-probability, each the mean over queries.
+
+    A trained model scores rivals with the others, which spares reading the prompts once more: the
+    evidence then has what `over_rivals` says and, by the tokens read, their share of the seconds.
     """
 
     judged: int = JUDGED
@@ -115,23 +118,37 @@ class Experts(Vote):
         begin = time.monotonic()
         voted = super().answer(task, context, members)
         left, spent = context.seconds_left(), time.monotonic() - begin
-        candidates = [
-            [c.output for c in of[: self.judged]] if len(of) > 1 else [] for of in voted.candidates
-        ]
-        if not any(candidates):
+        own = [[c.output for c in of[: self.judged]] for of in voted.candidates]
+        rivals = _complete(context.rivals) if members and all(own) else ()
+        pools = _pools(own, rivals)
+        if not any(pools):
             return _with_choice(voted)
         if left is not None and left < spent:  # scoring takes less
             return voted
+        begin = time.monotonic()
         try:
-            scores, read = _scores(task, views, shown, candidates, context, members)
+            scored = _scores(task, views, shown, pools, context, members)
         except ContextLengthError as error:  # what fits under one view is too long under another
+            if rivals:
+                return self.answer(task, replace(context, rivals=()), members)
             log.warning("task %s: its vote was not decided by experts: %s", task.id, error)
             return voted
+        seconds = time.monotonic() - begin
         ranked = tuple(
-            (*_ranked(outputs, of, len(views)), *others[len(outputs) :])
-            for outputs, of, others in zip(candidates, scores, voted.candidates, strict=True)
+            (*_ranked(outputs, of[: len(outputs)], len(views)), *others[len(outputs) :])
+            if len(outputs) > 1
+            else others
+            for outputs, of, others in zip(own, scored.means, voted.candidates, strict=True)
         )
-        return _with_choice(replace(voted, candidates=ranked, tokens=voted.tokens + read))
+        read = scored.tokens_of([len(outputs) if len(outputs) > 1 else 0 for outputs in own])
+        judged = _with_choice(replace(voted, candidates=ranked, tokens=voted.tokens + read))
+        if not rivals:
+            return judged
+        compared = {
+            OVER_ICL: _preference(ranked, rivals, pools, scored),
+            COMPARING_SECONDS: seconds * (1 - read / scored.tokens),
+        }
+        return replace(judged, evidence={**judged.evidence, **compared})
 
 
 @dataclass(frozen=True)
@@ -157,9 +174,10 @@ class Search:
             found += expand(task, dealt, context, self.least, shown=self.views.shown)
         found = _in_order(found, views)
         candidates = _candidates(found, len(task.queries))
-        scores, read = _scores(task, views, self.views.shown, candidates, context, members)
+        scored = _scores(task, views, self.views.shown, candidates, context, members)
         ranked = tuple(
-            _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
+            _ranked(outputs, of, len(views))
+            for outputs, of in zip(candidates, scored.means, strict=True)
         )
         first = _first_of_each(found)
         return _with_choice(
@@ -169,7 +187,7 @@ class Search:
                     **evidence(first, len(task.queries)),
                     "candidates": sum(map(len, candidates)) / len(candidates),
                 },
-                tokens=sum(p.tokens for p in found) + read,
+                tokens=sum(p.tokens for p in found) + scored.tokens,
             )
         )
 
@@ -191,9 +209,10 @@ class Choose(Search):
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
-        scores, read = _scores(task, views, self.views.shown, candidates, context, members)
+        scored = _scores(task, views, self.views.shown, candidates, context, members)
         ranked = tuple(
-            _ranked(outputs, of, len(views)) for outputs, of in zip(candidates, scores, strict=True)
+            _ranked(outputs, of, len(views))
+            for outputs, of in zip(candidates, scored.means, strict=True)
         )
         first = [r[0] for r in ranked]
         return Answered(
@@ -202,7 +221,7 @@ class Choose(Search):
                 "vote_share": sum(c.score for c in first) / len(first),
                 "sequence_logp": sum(c.log_probability for c in first) / len(first),
             },
-            tokens=read,
+            tokens=scored.tokens,
         )
 
 
@@ -220,17 +239,62 @@ def over_rivals(
     where both are the same; as sign(d) log(1 + |d|), as d has long tails. None where either lacks
     an answer to a query.
     """
-    if not all(answered.candidates) or None in rivals:
+    others = _complete(rivals)
+    if not all(answered.candidates) or not others:
         return None
-    winners = [own[0].output for own in answered.candidates]
-    pairs = [
-        [] if own == rival else [own, rival] for own, rival in zip(winners, rivals, strict=True)
-    ]
-    if not any(pairs):
+    pools = _pools([[own[0].output] for own in answered.candidates], others)
+    if not any(pools):
         return 0.0
     drawn = views.draw(task, context.seed)
-    scores, _ = _scores(task, drawn, views.shown, pairs, context, members)  # type: ignore[arg-type]
-    gap = sum(of[0] - of[1] for of in scores if of) / len(pairs)
+    scored = _scores(task, drawn, views.shown, pools, context, members)
+    return _preference(answered.candidates, others, pools, scored)
+
+
+def _complete(rivals: Sequence[Value | None]) -> tuple[Value, ...]:
+    """The rivals, or none where one has no answer to some query."""
+    known = tuple(rival for rival in rivals if rival is not None)
+    return known if len(known) == len(rivals) else ()
+
+
+def _pools(own: Sequence[Sequence[Value]], rivals: Sequence[Value]) -> list[list[Value]]:
+    """Per query the distinct answers, its own first; none where there is but one."""
+    pools = [list(dict.fromkeys([*of, *rivals[k : k + 1]])) for k, of in enumerate(own)]
+    return [pool if len(pool) > 1 else [] for pool in pools]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Per query and candidate the mean log-probability over views, and the tokens read for it.
+
+    `prompts` are tokens read per query, whatever the candidates.
+    """
+
+    means: list[list[float]]
+    replies: list[list[int]]
+    prompts: list[int]
+
+    @property
+    def tokens(self) -> int:
+        return self.tokens_of([len(of) for of in self.replies])
+
+    def tokens_of(self, candidates: Sequence[int]) -> int:
+        """Read for the first so many candidates of each query; without any, not for its prompts."""
+        parts = zip(candidates, self.prompts, self.replies, strict=True)
+        return sum(prompts + sum(replies[:n]) for n, prompts, replies in parts if n)
+
+
+def _preference(
+    candidates: Sequence[Sequence[Candidate]],
+    rivals: Sequence[Value],
+    pools: Sequence[Sequence[Value]],
+    scored: _Scored,
+) -> float:
+    """What `over_rivals` gives for the first candidates, from the scores of the pools."""
+    gap = 0.0
+    for of, rival, pool, means in zip(candidates, rivals, pools, scored.means, strict=True):
+        if of[0].output != rival:
+            gap += means[pool.index(of[0].output)] - means[pool.index(rival)]
+    gap /= len(pools)
     return math.copysign(math.log1p(abs(gap)), gap)
 
 
@@ -241,11 +305,12 @@ def _scores(
     candidates: Sequence[Sequence[Value]],
     context: RunContext,
     members: Sequence[Member],
-) -> tuple[list[list[float]], int]:
-    """For every candidate the mean over views of its log-probability, and the tokens read."""
+) -> _Scored:
+    """What every view makes of every candidate."""
     model = context.model
     sums = [[0.0] * len(of) for of in candidates]
-    counts, read = [0] * len(candidates), 0
+    replies = [[0] * len(of) for of in candidates]
+    counts, prompts = [0] * len(candidates), [0] * len(candidates)
     for dealt, switch in _deal(views, members):
         switch()
         placed, _ = place_prompts(task, dealt, context, shown=shown)
@@ -264,11 +329,12 @@ def _scores(
             strict=True,
         ):
             counts[place.query] += 1
-            read += len(place.ids) + sum(map(len, some))
-            for i, score in enumerate(scores):
+            prompts[place.query] += len(place.ids)
+            for i, (reply, score) in enumerate(zip(some, scores, strict=True)):
+                replies[place.query][i] += len(reply)
                 sums[place.query][i] += score
     means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
-    return means, read
+    return _Scored(means, replies, prompts)
 
 
 def _with_choice(answered: Answered) -> Answered:

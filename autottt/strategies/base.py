@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from autottt.adapters.models.base import LanguageModel
 
 TRAINING_SHARE = 0.75  # of the time left, when there is a deadline
+OVER_ICL = "over_icl"  # in an attempt's evidence: how much it prefers its answer to the vote's
+COMPARING_SECONDS = "comparing_seconds"  # and what asking it took
 Progress = Callable[[str, int, int], None]  # (what, done, total)
 Judge = Callable[[Mapping[str, float]], str | None]  # evidence so far -> why to stop, if so
 

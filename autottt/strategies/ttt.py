@@ -41,7 +41,7 @@ from autottt.strategies.answering import (
     Vote,
     over_rivals,
 )
-from autottt.strategies.base import Judge, RunContext
+from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, Judge, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
@@ -139,7 +139,12 @@ class TTT:
             asked = time.monotonic()
             answered = self.answering.answer(task, context, members)
             seconds = time.monotonic() - asked
-            compared = self._compared(task, answered, context, members, seconds)
+            evidence = answered.evidence
+            if OVER_ICL not in evidence:
+                evidence = {
+                    **evidence,
+                    **self._compared(task, answered, context, members, seconds),
+                }
         if known is None:
             self._keep(task, replace(stored, embedding=like), context)
         if not any(answered.candidates):
@@ -156,11 +161,10 @@ class TTT:
             held_out=sum(checked) / len(checked) if checked else None,
             stop_reason="; ".join(filter(None, [_reasons(records), note])),
             evidence={
-                **answered.evidence,
+                **evidence,
                 **_losses(records),
                 **_looks(records, self.training.check_every),
                 **look.seconds,
-                **compared,
                 "training_seconds": stored.seconds,
             },
             memory=context.model.peak_bytes(),
@@ -233,7 +237,7 @@ class TTT:
             log.warning("task %s: its answers were not compared: out of memory", task.id)
             return {}
         spent = time.perf_counter() - begin
-        return {} if over is None else {"over_icl": over, "comparing_seconds": spent}
+        return {} if over is None else {OVER_ICL: over, COMPARING_SECONDS: spent}
 
     def _settings(self, task: Task, context: RunContext) -> AdapterSettings:
         return self.adapter

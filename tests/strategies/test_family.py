@@ -36,7 +36,14 @@ from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
 from autottt.strategies import registry
-from autottt.strategies.answering import JUDGED, Answered, Experts, Views, Vote
+from autottt.strategies.answering import (
+    JUDGED,
+    Answered,
+    Experts,
+    Views,
+    Vote,
+    over_rivals,
+)
 from autottt.strategies.base import RunContext
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
 from autottt.strategies.ttt import TTT
@@ -128,6 +135,52 @@ def test_experts_order_the_answers_of_a_vote(model: HuggingFaceModel) -> None:
     choice = {"experts_share": first.score, "experts_logp": first.log_probability}
     assert judged.evidence == {**voted.evidence, **choice}
     assert judged.tokens > voted.tokens
+
+
+def test_experts_score_the_vote_s_answer_with_their_own(model: HuggingFaceModel) -> None:
+    """What they think of it is as if asked for it alone, and their answer as it is without.
+
+    The time is the share of what only the other answer needed: none where it is one of theirs.
+    """
+    rows = np.random.default_rng(0).integers(0, 10, size=(7, 3, 3)).tolist()  # without a rule
+    task = Task.from_examples(list(zip(rows[:3], rows[3:6])), rows[6])
+    experts, members = Experts(), [lambda: None]
+    alone = experts.answer(task, RunContext(model), members)
+    assert "over_icl" not in alone.evidence
+    first, second = (c.output for c in alone.candidates[0][:2])
+    for rival in (first, second, task.queries[0]):
+        context = RunContext(model, rivals=(rival,))
+        beside = experts.answer(task, context, members)
+        assert [c.output for c in beside.candidates[0]] == [c.output for c in alone.candidates[0]]
+        assert beside.tokens == alone.tokens
+        over = over_rivals(task, alone, context.rivals, context, members, Views())
+        assert beside.evidence["over_icl"] == pytest.approx(over, abs=0.02)
+        assert (beside.evidence["over_icl"] > 0) == (rival != first)
+        assert (beside.evidence["comparing_seconds"] > 0) == (rival == task.queries[0])
+    assert "over_icl" not in experts.answer(task, context).evidence  # nothing is trained
+
+
+def test_experts_without_a_choice_of_their_own_are_asked_all_the_same(
+    model: HuggingFaceModel,
+) -> None:
+    """With one view they have one answer; scoring is then for the other alone."""
+    task, members = filling(), [lambda: None]
+    context = RunContext(model, rivals=(task.queries[0],))
+    beside = Experts(Views(1)).answer(task, context, members)
+    alone = Experts(Views(1)).answer(task, RunContext(model), members)
+    assert (beside.candidates, beside.tokens) == (alone.candidates, alone.tokens)
+    assert beside.evidence["over_icl"] > 0
+    assert beside.evidence["experts_share"] == 1.0
+    assert beside.evidence["comparing_seconds"] > 0
+
+
+def test_a_rival_too_long_does_not_keep_experts_from_choosing(model: HuggingFaceModel) -> None:
+    rows = np.random.default_rng(0).integers(0, 10, size=(7, 3, 3)).tolist()  # without a rule
+    task = Task.from_examples(list(zip(rows[:3], rows[3:6])), rows[6])
+    tall, members = tuple((1,) for _ in range(1500)), [lambda: None]
+    alone = Experts().answer(task, RunContext(model), members)
+    beside = Experts().answer(task, RunContext(model, rivals=(tall,)), members)
+    assert beside == alone
 
 
 def test_experts_have_nothing_to_do_where_all_agree(model: HuggingFaceModel) -> None:
