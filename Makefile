@@ -5,6 +5,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+NEW := import sys; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: demo test lint bench clean
 
@@ -28,7 +29,8 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: apt install python3 python3-venv" >&2; exit 1; }
+	@$(or $(PYTHON),false) -c '$(NEW)' 2>/dev/null || { echo "Python 3.11 or newer is needed: apt install python3 python3-venv, or PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@! test -d $(VENV) || $(BIN)/python -c '$(NEW)' 2>/dev/null || rm -rf $(VENV)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "the venv module is needed: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev]'

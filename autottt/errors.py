@@ -21,6 +21,8 @@ AutotttError                  base: the message gives the value and the remedy
 
 from __future__ import annotations
 
+from typing import get_args
+
 
 class AutotttError(Exception):
     """Base of all errors raised on purpose."""
@@ -104,3 +106,7 @@ class LockedError(StorageError):
 
 class StoppedError(AutotttError):
     """The work was told to stop; what was finished is kept."""
+
+
+Failure = InputError | StrategyError | RestorationError | WorkerError  # of one task among many
+FAILURES = get_args(Failure)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
@@ -31,13 +31,7 @@ from autottt.controller.state import (
     first_state,
     no_listener,
 )
-from autottt.errors import (
-    GateError,
-    InputError,
-    RestorationError,
-    StrategyError,
-    WorkerError,
-)
+from autottt.errors import FAILURES, Failure, GateError, InputError
 from autottt.serialise import from_json
 from autottt.strategies import registry
 from autottt.strategies.base import Progress, RunContext, no_progress
@@ -53,8 +47,6 @@ DEFAULT_ARMS = ("ttt-watch",)  # what the default policy may train, where there 
 TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
 GATE_FILE = "gate.json"
-Failure = InputError | StrategyError | RestorationError | WorkerError  # of one task among many
-FAILURES = get_args(Failure)
 
 
 class Solver:

@@ -27,6 +27,7 @@ from autottt.errors import (
     ContextLengthError,
     InputError,
     RestorationError,
+    TaskError,
     UnknownNameError,
 )
 from autottt.pretraining.splits import CALIBRATION, TEST
@@ -264,9 +265,12 @@ def test_several_tasks_must_be_asked_for(tmp_path: Path, solver: type[FakeSolver
     assert [json.loads(line)["task_id"] for line in first.stdout.splitlines()] == ["a"]
 
 
-def test_of_several_tasks_one_may_fail(tmp_path: Path, solver: type[FakeSolver]) -> None:
+@pytest.mark.parametrize("error", [ContextLengthError(900, 512), TaskError("the prompt")])
+def test_of_several_tasks_one_may_fail(
+    tmp_path: Path, solver: type[FakeSolver], error: Exception
+) -> None:
     """A task that does not fit is reported in its place; the others are answered."""
-    solver.error, solver.fails_on = ContextLengthError(900, 512), "a"
+    solver.error, solver.fails_on = error, "a"
     write(tmp_path / "a.json")
     write(tmp_path / "b.json")
     done = run("solve", str(tmp_path), "--json", "--all")
@@ -337,6 +341,9 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["feedback", "task", "right", "--log", "none.jsonl"],
         ["feedback", "task", "perhaps", "--log", "none.jsonl"],
         ["bench-text", "task.json", "--out", "x.jsonl", "--seeds", "0,x1"],
+        ["bench-text", "arc:3c9b0459", "--out", "x.jsonl", "--demonstrations", "3"],
+        ["run", "arc:3c9b0459", "--out", "x", "--columns", "input=q"],
+        ["run", "arc:3c9b0459", "--out", "x", "--demonstrations", "0"],
         ["run", "tasks", "--out", "x", "--checkpoints", "postgresql://u:pa/ss@host/db"],
         ["evaluate"],
         ["evaluate", "none.jsonl"],
@@ -345,6 +352,7 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["evaluate", "--traces", "none.jsonl"],
         ["calibrate", "--tasks", "nowhere", "--out", "made"],
         ["calibrate", "--tasks", "arc:3c9b0459", "--out", "made", "--hours", "0"],
+        ["calibrate", "--tasks", "arc:3c9b0459", "--out", "made"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--max-tokens", "3"],
         ["sweep", "arc:nonsense", "--out", "x.jsonl"],
         ["sweep", "arc:3c9b0459", "--out", "x.jsonl", "--strategy", "nonsense"],
@@ -385,7 +393,8 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
 
     from autottt.adapters.models.loading import SHIPPED
     from autottt.cli.pretrain import choose_recipe, sized
-    from autottt.pretraining.train import CHECKPOINT, Log, Recipe
+    from autottt.pretraining.checkpoint import CHECKPOINT
+    from autottt.pretraining.recipe import Log, Recipe
 
     earlier = Recipe(steps=70, seed=4)
     state = json.dumps({"recipe": asdict(earlier), "log": asdict(Log(step=10))})
@@ -405,7 +414,7 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
     assert choose_recipe(fresh, steps=5, minutes=None, asked={}) == Recipe(steps=5)
     start = {"start_from": str(SHIPPED["embedded"])}
     later = choose_recipe(fresh, steps=5, minutes=None, asked=start)
-    assert later == Recipe(steps=5, short_share=0.0, **start)  # type: ignore[arg-type]
+    assert later == Recipe(steps=5, seed=2, short_share=0.0, **start)  # type: ignore[arg-type]
     for wrong in ({"start_from": str(tmp_path)}, {"optimizer": "sgd"}):
         with pytest.raises(InputError):
             choose_recipe(fresh, steps=5, minutes=None, asked=wrong)
@@ -414,7 +423,7 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
 def test_minutes_become_steps() -> None:
     """A step takes time, and however few the minutes there is at least one step."""
     from autottt.pretraining import pace
-    from autottt.pretraining.train import Recipe
+    from autottt.pretraining.recipe import Recipe
 
     tiny = Recipe(hidden=16, layers=1, heads=1, intermediate=16, tokens=64)
     assert pace.seconds_per_step(tiny) > 0

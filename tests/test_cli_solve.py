@@ -175,6 +175,8 @@ def test_several_tasks_are_trained_together(tmp_path: Path) -> None:
         return [(o["task_id"], [c[0]["output"] for c in o["answers"]]) for o in found]
 
     assert outputs(together) == outputs(alone)
+    for_a_human = run(*options[:-1], "--together", "2").stdout
+    assert for_a_human.count("decision 1") == for_a_human.count("answered by ttt-light") == 2
     refused = run(*options, "--together", "2", "--deadline", "5")
     assert refused.returncode == 2
     assert "--together" in refused.stderr

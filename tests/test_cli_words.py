@@ -61,6 +61,12 @@ def test_a_long_task_is_shortened_aloud(tmp_path: Path) -> None:
         (["--example", "a => b", "--query", "a", "--choices", "b,B"], "differ"),
         (["--example", "a => b", "--query", "a", "--answer", "essay"], "--answer"),
         (["--example", "a => b", "--query", "a", "--format", "xml"], "--format"),
+        (["--example", "a => b", "--query", "a", "--columns", "input=q"], "--columns means"),
+        (["--example", "a => b", "--query", "a", "--demonstrations", "3"], "--demonstrations"),
+        (["--example", "a => b", "--query", "a", "--all"], "--all means nothing"),
+        (["--example", "1 => 2", "--query", "3", "--answer", "number", "--choices", "2"], "kind"),
+        (["arc:007bbfb7", "--domain", "sequence"], "--domain means nothing"),
+        (["arc:007bbfb7", "--demonstrations", "3"], "--demonstrations are for tables"),
     ],
 )
 def test_a_task_in_words_that_cannot_be_is_an_input_error(arguments: list[str], said: str) -> None:
@@ -99,3 +105,28 @@ def test_bench_text_compares_strategies(tmp_path: Path) -> None:
     assert found.exit_code == 0
     assert [line["strategy"] for line in lines] == ["most frequent output", "icl"]
     assert all(0 <= line["right"] <= line["queries"] == 3 for line in lines)
+    before = out.read_text()
+    mistyped = run("bench-text", str(table), "nowhere.csv", "--out", str(out))
+    assert (mistyped.exit_code, out.read_text()) == (2, before)
+
+
+def test_bench_text_goes_on_past_a_task_that_it_cannot_serve(tmp_path: Path) -> None:
+    """One input is longer than the context; the other task is measured all the same."""
+    long, short = tmp_path / "long.csv", tmp_path / "short.csv"
+    long.write_text("input,output\n" + "".join(f"{'ab ' * 2000}{n},{n}\n" for n in range(4)))
+    short.write_text("input,output\n" + "".join(f"{n},{n % 2}\n" for n in range(4)))
+    out = tmp_path / "o.jsonl"
+    options = "--out", str(out), "--strategy", "icl", "--demonstrations", "2"
+    assert run("bench-text", str(long), str(short), *options).exit_code == 0
+    assert {json.loads(line)["task"] for line in out.read_text().splitlines()} == {"short"}
+
+
+def test_run_takes_the_columns_of_a_table(tmp_path: Path) -> None:
+    """As `solve` does, with what is shown."""
+    table, out = tmp_path / "t.csv", tmp_path / "out"
+    table.write_text("q,a\n" + "".join(f"{n},{n}\n" for n in range(100, 106)))
+    columns = "--columns", "input=q,output=a", "--demonstrations", "4"
+    found = run("run", str(table), "--out", str(out), "--strategy", "icl", *columns)
+    assert found.exit_code == 0, found.stderr
+    (line,) = (out / "results.jsonl").read_text().splitlines()
+    assert len(json.loads(line)["answer"]["answers"]) == 2

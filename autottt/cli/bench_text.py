@@ -14,6 +14,8 @@ from rich.table import Table
 
 from autottt.cli.exits import parse_seeds, positive, writable
 from autottt.cli.sources import (
+    Columns,
+    Demonstrations,
     Device,
     DeviceMap,
     Dtype,
@@ -24,8 +26,10 @@ from autottt.cli.sources import (
     TensorParallel,
     TrustRemoteCode,
     model_settings,
+    table_settings,
 )
 from autottt.errors import InputError
+from autottt.types import Task
 
 if TYPE_CHECKING:
     from autottt.evaluation.text_benchmark import Result
@@ -37,7 +41,8 @@ def bench_text(
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy, given once each; else those compared.")
     ] = None,
-    demonstrations: Annotated[int, typer.Option(help="Demonstrations of each task.")] = 10,
+    demonstrations: Demonstrations = None,
+    columns: Columns = "",
     queries: Annotated[int | None, typer.Option(help="The first N queries of each task.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "0",
     model: Model = "embedded",
@@ -51,14 +56,11 @@ def bench_text(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Answer every query of some tasks by every strategy; one adaptation serves a task."""
-    positive("--demonstrations", demonstrations)
     positive("--queries", queries)
     numbers = parse_seeds(seeds)
     writable(out)
-    from autottt.adapters.tasks.files import load_tasks
-    from autottt.adapters.tasks.tables import TableSettings
+    chosen = {seed: _tasks(tasks, demonstrations, columns, seed, queries) for seed in numbers}
     from autottt.cli.fit import known_strategies
-    from autottt.cli.solving import first_queries
     from autottt.evaluation.text_benchmark import STRATEGIES, measure_texts
     from autottt.solver import Solver
 
@@ -77,17 +79,26 @@ def bench_text(
     found: list[Result] = []
     with out.open("w", encoding="utf-8") as file:
         for seed in numbers:
-            table = TableSettings(demonstrations=demonstrations, seed=seed)
-            given = [t for source in tasks for t in load_tasks(source, table)]
-            blind = [task.id for task in given if task.targets is None]
-            if blind:
-                raise InputError(f"{blind[0]} has queries without outputs to judge answers by")
-            chosen = [first_queries(task, queries) for task in given]
-            for result in measure_texts(solver, chosen, names, seed):
+            for result in measure_texts(solver, chosen[seed], names, seed):
                 found.append(result)
                 file.write(json.dumps(asdict(result)) + "\n")
                 file.flush()
     Console().print(text_table(found))
+
+
+def _tasks(
+    sources: Sequence[str], shown: int | None, columns: str, seed: int, queries: int | None
+) -> list[Task]:
+    """The tasks with their first queries; raises `InputError` for one without outputs."""
+    from autottt.adapters.tasks.files import load_tasks
+    from autottt.cli.solving import first_queries
+
+    table = table_settings(shown, columns, seed)
+    given = [task for source in sources for task in load_tasks(source, table)]
+    for task in given:
+        if task.targets is None:
+            raise InputError(f"{task.id} has queries without outputs to judge answers by")
+    return [first_queries(task, queries) for task in given]
 
 
 def text_table(results: Sequence[Result]) -> Table:

@@ -23,8 +23,10 @@ from autottt.cli.sources import (
     TrustRemoteCode,
     model_settings,
 )
+from autottt.errors import InputError
 
 ARMS = ("icl-vote", "ttt-light+experts", "ttt+experts")
+FEWEST = 2  # groups to fit to, so that one can be left out
 
 
 def calibrate(
@@ -58,7 +60,8 @@ def calibrate(
 ) -> None:
     """Run the strategies on tasks, fit a gate to most of them, and certify and report on the rest.
 
-    Tasks are parted by groups: names that differ only in a number at the end are one group.
+    Tasks are parted by groups: names that differ only in a number at the end are one group, unless
+    that would be the only one.
     """
     positive("--hours", hours)
     positive("--jobs", jobs)
@@ -81,13 +84,20 @@ def calibrate(
     from autottt.cli.live import Bars
     from autottt.controller.outcomes import read_outcomes
     from autottt.controller.policy import Policy
-    from autottt.evaluation.calibrate import calibrated, split
-    from autottt.evaluation.collect import sweep
+    from autottt.evaluation.calibrate import calibrated, certifies, split
+    from autottt.evaluation.collect import group_names, sweep
     from autottt.evaluation.evaluate import evaluate
 
     begun = read_outcomes(log) if log.exists() else []
     names = known_strategies(strategy or (list(begun[0].arms) if begun else list(ARMS)))
     chosen = load_tasks(tasks)
+    groups = set(group_names([task.id for task in chosen])) | {o.group for o in begun}
+    fitting = sum(not certifies(group) for group in groups)
+    if fitting < FEWEST:
+        raise InputError(
+            f"of the {len(groups)} groups of tasks in {tasks}, {fitting} would be fitted to, which "
+            f"is fewer than {FEWEST}: nothing would be learnt; give more kinds of tasks"
+        )
     until = None if hours is None else time.monotonic() + 3600 * hours
     with Bars(Console(stderr=True)) as bars:
         sweep(

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autottt.cli.exits import FAILED, printable
+from autottt.adapters.tasks.printable import printable
+from autottt.cli.exits import FAILED
 from autottt.cli.sources import (
     Device,
     DeviceMap,
@@ -24,6 +28,9 @@ from autottt.cli.sources import (
     TrustRemoteCode,
     model_settings,
 )
+
+if TYPE_CHECKING:
+    from autottt.evaluation.doctor import Finding
 
 STYLES = {"ok": "green", "note": "yellow", "fails": "bold red"}
 
@@ -57,17 +64,23 @@ def doctor(
     from autottt.evaluation.doctor import examine
 
     quiet_libraries(downloads=False)
-    console = Console()
-    found = []
-    for finding in examine(HuggingFaceModel(model, settings=settings)):
-        found.append(finding)
-        if as_json:
-            typer.echo(json.dumps(asdict(finding)))
-    if not as_json:
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for finding in found:
-            mark = Text(finding.status, style=STYLES[finding.status])
-            table.add_row(finding.about, mark, Text(printable(finding.text)))
-        console.print(table)
+    out, found = sys.stdout, []
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # whatever a model's code prints
+            for finding in examine(HuggingFaceModel(model, settings=settings)):
+                found.append(finding)
+                if as_json:
+                    typer.echo(json.dumps(asdict(finding)), file=out)
+    finally:
+        if found and not as_json:
+            _show(found)
     if any(finding.status == "fails" for finding in found):
         raise typer.Exit(FAILED)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        mark = Text(finding.status, style=STYLES[finding.status])
+        table.add_row(finding.about, mark, Text(printable(finding.text)))
+    Console().print(table)

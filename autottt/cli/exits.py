@@ -15,6 +15,7 @@ from typing import ParamSpec
 
 import typer
 
+from autottt.adapters.tasks.printable import printable
 from autottt.errors import AutotttError, InputError
 
 P = ParamSpec("P")
@@ -48,11 +49,6 @@ def say_error(error: Exception, *, place: str = "") -> None:
     """One line on stderr, with the place where it happened if there is more than one."""
     where = f"{place}: " if place else ""
     typer.echo("error: " + printable(f"{where}{error}"), err=True)
-
-
-def printable(text: str) -> str:
-    """The text on one line, with characters that could steer a terminal replaced."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def positive(name: str, value: float | None) -> None:

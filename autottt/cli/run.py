@@ -14,6 +14,8 @@ import typer
 
 from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
 from autottt.cli.sources import (
+    Columns,
+    Demonstrations,
     Device,
     DeviceMap,
     Dtype,
@@ -24,10 +26,12 @@ from autottt.cli.sources import (
     TensorParallel,
     TrustRemoteCode,
     model_settings,
+    table_settings,
 )
 from autottt.errors import InputError
 
 if TYPE_CHECKING:
+    from autottt.adapters.tasks.tables import TableSettings
     from autottt.runner.queue import Run
     from autottt.runner.source import Source
 
@@ -58,6 +62,8 @@ def run(
     price: Annotated[
         float | None, typer.Option(help="What a second costs, in units of accuracy.")
     ] = None,
+    demonstrations: Demonstrations = None,
+    columns: Columns = "",
     deadline: Annotated[
         float | None, typer.Option(help="Seconds by which each task is to be answered.")
     ] = None,
@@ -152,7 +158,7 @@ def run(
         known_strategy(strategy)
     if checkpoints is not None:
         checked_url(checkpoints)
-    source = _source(tasks)
+    source = _source(tasks, table_settings(demonstrations, columns, seed))
     stop = Stop(total_seconds)
     with stopping_on_sigterm(stop):
         from autottt.cli.run_view import Screen
@@ -200,12 +206,13 @@ def _report(out: Path, run: Run) -> None:
     typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 
-def _source(tasks: str) -> Source:
+def _source(tasks: str, table: TableSettings) -> Source:
     from autottt.adapters.tasks.files import load_tasks
     from autottt.runner.source import Known, Stream
 
     if tasks != STDIN:
-        return Known(load_tasks(tasks))
+        return Known(load_tasks(tasks, table))
+    table.refuse("stdin")
     if sys.stdin.isatty():
         raise InputError("there is nothing on stdin; pipe one JSON task a line into it")
     return Stream(sys.stdin.fileno())

@@ -14,8 +14,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from autottt.adapters.tasks.printable import printable, printable_lines
 from autottt.adapters.tasks.terminal import answer_row, demonstrations, query_row
-from autottt.cli.exits import printable
 from autottt.record import correct
 from autottt.types import Answer, Attempt, Candidate, Decision, Task, Value
 
@@ -30,7 +30,7 @@ def task_view(task: Task) -> RenderableType:
     queries = [query_row(query, name=_name(task, i)) for i, query in enumerate(shown)]
     return Group(
         Rule(Text(printable(task.id), style="bold")),
-        *([Text(printable(task.instruction)), Text()] if task.instruction else []),
+        *([Text(printable_lines(task.instruction)), Text()] if task.instruction else []),
         demonstrations(task),
         *(Padding(query, (0, 0, 1, 0)) for query in queries),
         *_more(task),

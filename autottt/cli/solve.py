@@ -23,6 +23,8 @@ from autottt.cli.solving import (
     solve_for_a_human,
 )
 from autottt.cli.sources import (
+    Columns,
+    Demonstrations,
     Device,
     DeviceMap,
     Dtype,
@@ -34,6 +36,7 @@ from autottt.cli.sources import (
     TrustRemoteCode,
     answer_format,
     model_settings,
+    table_settings,
     task_of_examples,
 )
 from autottt.errors import InputError
@@ -57,7 +60,9 @@ def solve(
         typer.Option(help="A demonstration, as in 'input => output'; give it several times."),
     ] = None,
     query: Annotated[list[str] | None, typer.Option(help="An input to answer.")] = None,
-    domain: Annotated[str, typer.Option(help="Of --example: text or sequence.")] = "text",
+    domain: Annotated[
+        str | None, typer.Option(help="Of --example: text, as it is without, or sequence.")
+    ] = None,
     instruction: Annotated[str, typer.Option(help="What to do, in words.")] = "",
     answer: Annotated[
         str | None, typer.Option(help="What answers are: text, number or choice.")
@@ -65,12 +70,8 @@ def solve(
     choices: Annotated[
         str | None, typer.Option(help="The answers that there are, parted by commas.")
     ] = None,
-    demonstrations: Annotated[
-        int, typer.Option(help="Rows of a table that are shown; the others are queries.")
-    ] = 10,
-    columns: Annotated[
-        str, typer.Option(help="Of a table, as in input=question,output=answer,options=choices.")
-    ] = "",
+    demonstrations: Demonstrations = None,
+    columns: Columns = "",
     queries: Annotated[
         int | None, typer.Option(help="Answer the first N queries of each task.")
     ] = None,
@@ -152,29 +153,35 @@ def solve(
         writable(log)
     valid_seed(seed)
     positive("--queries", queries)
-    positive("--demonstrations", demonstrations)
-    from autottt.adapters.tasks.tables import TableSettings, parse_columns
     from autottt.controller.budget import Budget
 
     budget = Budget(price, mean_seconds, risk, confidence, cast("Fallback", uncertified))
     if strategy is not None:
         known_strategy(strategy)
     form = answer_format(answer, choices)
+    table = table_settings(demonstrations, columns, seed, instruction, form)
     if task is None:
+        _unheard(
+            "without the name of a source",
+            {
+                "--columns": columns,
+                "--demonstrations": demonstrations,
+                "--limit": limit,
+                "--all": every,
+            },
+        )
         given = task_of_examples(
-            example or [], query or [], domain=domain, instruction=instruction, answer=form
+            example or [],
+            query or [],
+            domain=domain or "text",
+            instruction=instruction,
+            answer=form,
         )
         tasks = [given]
     elif example or query:
         raise InputError("give tasks by name, or by --example and --query, not both")
     else:
-        table = TableSettings(
-            demonstrations=demonstrations,
-            seed=seed,
-            instruction=instruction,
-            answer=form,
-            **parse_columns(columns),
-        )
+        _unheard("for tasks of a source", {"--domain": domain})
         tasks = choose_tasks(task, limit=limit, every=every, table=table)
     tasks = [first_queries(one, queries) for one in tasks]
     settings = model_settings(
@@ -206,3 +213,10 @@ def solve(
         solve_as_json(tasks, options)
     else:
         solve_for_a_human(tasks, options)
+
+
+def _unheard(where: str, options: dict[str, object]) -> None:
+    """Raises `InputError` where one of the options was given, as nothing would hear it."""
+    for name, given in options.items():
+        if given:
+            raise InputError(f"{name} means nothing {where}; leave it out")

@@ -16,13 +16,7 @@ from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
 from autottt.cli.startup import import_transformers, loading
-from autottt.errors import (
-    ContextLengthError,
-    InputError,
-    RestorationError,
-    StrategyError,
-    WorkerError,
-)
+from autottt.errors import FAILURES, InputError
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
 
@@ -115,17 +109,21 @@ def solve_for_a_human(tasks: Sequence[Task], options: Options) -> None:
 
 def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: Console) -> int:
     """Solve the tasks one by one, print each as it goes and a table of all; gives the exit code."""
+    from autottt.cli.live import Reporter
     from autottt.cli.show import results_table
 
     results: list[tuple[Task, Answer]] = []
     known = _together(solver, tasks, options, console)
-    code = _each(
-        tasks,
-        lambda task: results.append(
-            (task, known(task) or _show(solver, task, options, console, related=tasks))
-        ),
-        lambda task, error: None,
-    )
+
+    def answer(task: Task) -> None:
+        found = known(task)
+        if found is None:
+            found = _show(solver, task, options, console, related=tasks)
+        else:
+            Reporter(console, task, no_progress).finish(found)
+        results.append((task, found))
+
+    code = _each(tasks, answer, lambda task, error: None)
     if len(tasks) > 1:
         console.print(results_table(results))
     return code
@@ -202,7 +200,7 @@ def _each(
     for task in tasks:
         try:
             answer(task)
-        except (ContextLengthError, StrategyError, RestorationError, WorkerError) as error:
+        except FAILURES as error:
             if len(tasks) == 1:
                 raise
             say_error(error, place=task.id)

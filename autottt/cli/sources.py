@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autottt.cli.exits import positive
 from autottt.cli.startup import loading
 from autottt.errors import InputError, TaskError
 from autottt.types import AnswerFormat, Task
 
 if TYPE_CHECKING:
     from autottt.adapters.models.loading import ModelSettings
+    from autottt.adapters.tasks.tables import TableSettings
 
 MODEL = "A Hugging Face model: a directory, or a name on the hub."
 Model = Annotated[str, typer.Option(help=MODEL)]
@@ -32,6 +34,13 @@ TrustRemoteCode = Annotated[
 Format = Annotated[str, typer.Option("--format", help="Prompts: auto, chat, plain or arrow.")]
 LoraTargets = Annotated[
     str | None, typer.Option(help="Ends of module names, parted by commas, for the LoRA.")
+]
+Columns = Annotated[
+    str, typer.Option(help="Of a table, as in input=question,output=answer,options=choices.")
+]
+Demonstrations = Annotated[
+    int | None,
+    typer.Option(help="Rows of a table that are shown, else 10; the others are queries."),
 ]
 SHOWN = re.compile(r"\s=>\s")  # parts input from output in --example
 
@@ -75,7 +84,28 @@ def answer_format(kind: str | None, choices: str | None) -> AnswerFormat | None:
     if kind not in (None, "text", "number", "choice"):
         raise InputError(f"--answer is text, number or choice, not {kind!r}")
     listed = tuple(choice.strip() for choice in choices.split(",")) if choices else ()
-    return AnswerFormat("choice" if listed else kind or "text", listed)  # type: ignore[arg-type]
+    kind = kind or ("choice" if listed else "text")
+    return AnswerFormat(kind, listed)  # type: ignore[arg-type]
+
+
+def table_settings(
+    demonstrations: int | None,
+    columns: str,
+    seed: int,
+    instruction: str = "",
+    answer: AnswerFormat | None = None,
+) -> TableSettings:
+    """How tables are read; raises `InputError` for a value that is none."""
+    from autottt.adapters.tasks import tables
+
+    positive("--demonstrations", demonstrations)
+    return tables.TableSettings(
+        demonstrations=demonstrations or tables.DEMONSTRATIONS,
+        seed=seed,
+        instruction=instruction,
+        answer=answer,
+        **tables.parse_columns(columns),
+    )
 
 
 def task_of_examples(

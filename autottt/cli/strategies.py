@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autottt.cli.exits import printable
+from autottt.adapters.tasks.printable import printable
 
 
 def strategies() -> None:

@@ -190,8 +190,13 @@ class Gate:
         Raises `InputError` where even the dearest price takes more, or none was ever tried.
         """
         within = [price for price, spent, _ in self.prices if spent <= seconds]
+        if not self.prices:
+            raise InputError(
+                "the gate does not know what prices cost, as it was fitted to too few groups of "
+                "tasks to leave some out; give a price instead of a mean"
+            )
         if not within:
-            least = min((spent for _, spent, _ in self.prices), default=math.nan)
+            least = min(spent for _, spent, _ in self.prices)
             raise InputError(
                 f"no price keeps the mean at {seconds:g} s a task; the least that the gate knows "
                 f"of is {least:.2f} s"

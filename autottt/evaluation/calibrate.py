@@ -23,11 +23,15 @@ THRESHOLDS = tuple(float(x) for x in np.linspace(0, 0.6, 61))
 
 def split(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
     """Outcomes to fit on and to certify on, groups kept whole: the same split whenever asked."""
-    certify = {g for g in {o.group for o in outcomes} if zlib.crc32(g.encode()) % 10 < CERTIFY}
     return (
-        [o for o in outcomes if o.group not in certify],
-        [o for o in outcomes if o.group in certify],
+        [o for o in outcomes if not certifies(o.group)],
+        [o for o in outcomes if certifies(o.group)],
     )
+
+
+def certifies(group: str) -> bool:
+    """Whether the tasks of a group are kept for certifying."""
+    return zlib.crc32(group.encode()) % 10 < CERTIFY
 
 
 def calibrated(

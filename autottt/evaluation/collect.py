@@ -100,16 +100,25 @@ def sweep(
     alone: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Log the given strategies on tasks whose targets are known, grouped by the tasks' ids.
+    """Log the given strategies on tasks whose targets are known, in the groups of `group_names`.
 
     `alone` is for a log of this model only; raises `InputError` where it has others.
     """
-    grouped = [(task.id.rstrip("0123456789").rstrip("_") or task.id, task) for task in tasks]
+    grouped = list(zip(group_names([task.id for task in tasks]), tasks, strict=True))
     loaded = HuggingFaceModel(model, settings=settings)
     others = {o.model for o in read_outcomes(out)} if alone and out.exists() else set()
     if others - {loaded.fingerprint}:
         raise InputError(f"{out} has outcomes of another model; name another folder for this one")
     return measure_all(grouped, out, loaded, strategies, seed, progress, jobs=jobs, until=until)
+
+
+def group_names(ids: Sequence[str]) -> list[str]:
+    """The group of each task: its id without a number at the end.
+
+    Where that makes one group of all, the numbers part no kinds, and each task is its own.
+    """
+    names = [name.rstrip("0123456789").rstrip("_-") or name for name in ids]
+    return names if len(set(names)) > 1 else list(ids)
 
 
 def measure_all(

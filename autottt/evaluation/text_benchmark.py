@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from autottt.errors import AutotttError
+from autottt.errors import AutotttError, InputError
 from autottt.solver import Solver
 from autottt.strategies.shortening import shortened
 from autottt.types import Answer, Task
@@ -41,7 +41,11 @@ def measure_texts(
 ) -> Iterator[Result]:
     """Every strategy on every task that it can serve, as they come."""
     for task in tasks:
-        short, _ = shortened(task, solver.model)
+        try:
+            short, _ = shortened(task, solver.model)
+        except InputError as error:
+            log.warning("%s: %s", task.id, error)
+            continue
         shown, given = len(short.demonstrations), len(task.demonstrations)
         guess = Counter(e.output for e in task.demonstrations).most_common(1)[0][0]
         right = sum(target == guess for target in task.targets or ())

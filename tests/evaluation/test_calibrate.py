@@ -11,7 +11,7 @@ import pytest
 from autottt.controller.difficulty import Rows
 from autottt.controller.outcomes import Outcome
 from autottt.controller.policy import Policy
-from autottt.errors import GateError
+from autottt.errors import GateError, InputError
 from autottt.evaluation.calibrate import calibrated, risk_table, split
 from autottt.evaluation.compare_heads import ablation, compare
 from autottt.evaluation.policies import sequential
@@ -39,6 +39,14 @@ def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify(world: World) -
     first, later = gate.worth["long"]
     assert 1 >= first >= later > 0, "where the cheap arm has failed, choosing gains no more"
     assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
+
+
+def test_a_mean_cost_needs_families_to_leave_out(world: World) -> None:
+    """Tasks of one group fit a gate, which then knows nothing of what prices cost."""
+    gate = calibrated([replace(o, group="one") for o in world(60)])
+    assert gate.prices == ()
+    with pytest.raises(InputError, match="too few groups"):
+        gate.price_for(3.0)
 
 
 def test_certifying_needs_other_families_of_the_same_model(world: World) -> None:

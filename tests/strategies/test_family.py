@@ -175,6 +175,7 @@ def test_experts_without_a_choice_of_their_own_are_asked_all_the_same(
 
 
 def test_a_rival_too_long_does_not_keep_experts_from_choosing(model: HuggingFaceModel) -> None:
+    """Their answer is as it would be without, and nothing is said of the other."""
     rows = np.random.default_rng(0).integers(0, 10, size=(7, 3, 3)).tolist()  # without a rule
     task = Task.from_examples(list(zip(rows[:3], rows[3:6])), rows[6])
     tall, members = tuple((1,) for _ in range(1500)), [lambda: None]

@@ -58,10 +58,10 @@ class TableSettings:
 
     def refuse(self, source: str) -> None:
         """Raise `TaskError` where these would go unheard, as the source is no table."""
-        if replace(self, demonstrations=DEMONSTRATIONS, seed=0) != TableSettings():
+        if replace(self, seed=0) != TableSettings():
             raise TaskError(
-                f"{source} says itself what to do and how to answer; --instruction, --answer, "
-                "--choices and --columns are for tables"
+                f"{source} says itself what to do, what is shown and how to answer; --instruction, "
+                "--answer, --choices, --columns and --demonstrations are for tables"
             )
 
 
@@ -91,6 +91,8 @@ def bbh_task(data: Mapping[str, Any], name: str, settings: TableSettings) -> Tas
     rows = data.get("examples")
     if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
         raise TaskError(f'{name}: "examples" is a list of {{"input", "target"}}')
+    if (settings.input, settings.output, settings.options) != ("input", "output", "options"):
+        raise TaskError(f"{name} is of BIG-Bench Hard, whose columns are known; --columns is not")
     letters = AnswerFormat("choice")
     answer = settings.answer or BBH_ANSWERS.get(name, letters)
     own = TableSettings(
@@ -125,7 +127,7 @@ def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSett
         first = f" ({wrong[0]})" if wrong else ""
         raise TaskError(
             f"{name} has {len(usable)} rows that can be used{first}, which is too few for "
-            f"{settings.demonstrations} demonstrations and a query"
+            f"{settings.demonstrations} demonstrations and a query; give fewer --demonstrations"
         )
     drawn = np.random.default_rng(settings.seed).permutation(len(usable))
     shown = [int(i) for i in drawn[: settings.demonstrations]]
@@ -149,7 +151,7 @@ def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bo
         if row.get(column) is None:
             raise TaskError(
                 f"there is no column {column!r}, only {', '.join(map(str, row))}; name yours with "
-                "--columns input=...,output=..."
+                "--columns input=...,output=... (of solve, run and bench-text)"
             )
     asked, told = str(row[settings.input]).strip(), row[settings.output]
     given = row.get(settings.options) if settings.options else None

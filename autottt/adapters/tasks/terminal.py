@@ -16,6 +16,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from autottt.adapters.tasks.printable import printable_lines
 from autottt.adapters.tasks.prompts import value_to_text
 from autottt.types import Example, Grid, Task, Value, domain_of
 
@@ -42,7 +43,7 @@ def value_block(value: Value, *, cell_width: int = 2) -> Text:
     """An input or output: a grid as blocks, anything else as text."""
     if domain_of(value) == "grid":
         return grid_block(cast("Grid", value), cell_width=cell_width)
-    return Text(value_to_text(value).removesuffix("\n"), overflow="fold")
+    return Text(printable_lines(value_to_text(value).removesuffix("\n")), overflow="fold")
 
 
 def grid_block(grid: Grid, *, cell_width: int = 2) -> Text:

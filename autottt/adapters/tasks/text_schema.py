@@ -104,7 +104,7 @@ class TextTaskModel(_Model):
             listed = any(e.options is not None for e in [*self.train, *self.test])
             return AnswerFormat("choice" if listed else "text")
         given = self.answer
-        kind = "choice" if given.choices else given.kind
+        kind = "choice" if given.choices and given.kind == "text" else given.kind
         return AnswerFormat(kind, tuple(given.choices), given.max_characters)
 
 

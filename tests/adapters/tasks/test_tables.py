@@ -84,8 +84,12 @@ def test_what_only_tables_hear_is_refused_elsewhere(tmp_path: Path) -> None:
     json_file = write(tmp_path / "t.json", json.dumps(task))
     lines = write(tmp_path / "t.jsonl", json.dumps(task))
     for source in (json_file, lines, "arc:007bbfb7"):
-        assert load_tasks(source, TWO)
-        for settings in (TableSettings(instruction="Add."), TableSettings(output="o")):
+        assert load_tasks(source, TableSettings(seed=1))
+        for settings in (
+            TableSettings(instruction="Add."),
+            TableSettings(output="o"),
+            TableSettings(demonstrations=3),
+        ):
             with pytest.raises(TaskError, match="are for tables"):
                 load_tasks(source, settings)
 

@@ -35,6 +35,16 @@ def shown(renderable: RenderableType, *, width: int = 80, colour: bool = False) 
     return text
 
 
+def test_a_text_cannot_steer_the_terminal() -> None:
+    """Its lines stay lines; escape sequences are replaced."""
+    task = Task.from_examples([("a\x1b[2J\nb", "c"), ("d\te", "f")], "g")
+    text = shown(demonstrations(task))
+    assert "\x1b" not in text
+    assert "a\ufffd[2J" in text
+    assert "d       e" in text
+    assert any(line.strip() == "b" for line in text.splitlines())
+
+
 def digits(text: str) -> list[str]:
     lines = ("".join(c for c in line if c.isdigit()) for line in text.splitlines())
     return [line for line in lines if line]
