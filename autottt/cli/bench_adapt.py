@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from typing import Annotated
 
@@ -10,8 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autottt.cli.exits import positive, valid_seed
-from autottt.errors import InputError
+from autottt.cli.exits import installed, positive, valid_seed
 from autottt.types import JSON
 
 NEEDED = ("accelerate", "datasets", "peft", "trl")
@@ -30,12 +28,7 @@ def bench_adapt(
     positive("--tasks", tasks)
     positive("--steps", steps)
     valid_seed(seed)
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"the benchmark compares with {', '.join(missing)}, which are not installed: "
-            "pip install 'autottt[bench]'"
-        )
+    installed(NEEDED)
     from autottt.cli.live import Bars
     from autottt.evaluation.bench_adapt import bench_adapt as run
     from autottt.pretraining.splits import CALIBRATION, pretraining_families

@@ -10,8 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autottt.cli.exits import positive
+from autottt.cli.exits import installed, positive
 from autottt.cli.pretrain import sized
+
+NEEDED = ("accelerate",)  # of Trainer
 
 
 def bench_pretrain(
@@ -19,11 +21,12 @@ def bench_pretrain(
     size: Annotated[str, typer.Option(help="tiny, small, base or large.")] = "base",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Time pretraining side by side with `transformers.Trainer`: same model, same batches."""
+    """Time pretraining side by side with `transformers.Trainer`: same model, same rows."""
     positive("--steps", steps)
     changes = sized(size)
+    installed(NEEDED)
     from autottt.pretraining.compare import compare
-    from autottt.pretraining.train import Recipe
+    from autottt.pretraining.recipe import Recipe
 
     paces = compare(Recipe(**changes), steps=steps)
     if as_json:

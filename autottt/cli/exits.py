@@ -7,9 +7,10 @@ keeps its traceback.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ParamSpec
 
@@ -49,6 +50,16 @@ def say_error(error: Exception, *, place: str = "") -> None:
     """One line on stderr, with the place where it happened if there is more than one."""
     where = f"{place}: " if place else ""
     typer.echo("error: " + printable(f"{where}{error}"), err=True)
+
+
+def installed(packages: Sequence[str]) -> None:
+    """Raises `InputError` unless all that the benchmark compares with is installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"the benchmark needs {', '.join(missing)}, which is not installed: "
+            "pip install 'autottt[bench]'"
+        )
 
 
 def positive(name: str, value: float | None) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from autottt.cli.exits import positive, valid_seed
+from autottt.cli.exits import positive, valid_seed, writable
 from autottt.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
-    from autottt.pretraining.train import Recipe
+    from autottt.pretraining.recipe import Recipe
+    from autottt.runner.stop import Stop
 
 
 def pretrain(
@@ -22,15 +27,25 @@ def pretrain(
     minutes: Annotated[
         float | None, typer.Option(help="As many steps as take about so long on this machine.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights and tasks; default 0.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed of weights and tasks; by default the lowest that no earlier stage had, else "
+            "0. One that a stage had is refused: it would train on the same batches again."
+        ),
+    ] = None,
     size: Annotated[
-        str | None, typer.Option(help="tiny, small, base or large; base is what is shipped.")
+        str | None,
+        typer.Option(help="tiny, small, base or large; base, the default, is what is shipped."),
     ] = None,
     optimizer: Annotated[
         str | None, typer.Option(help="Of the matrices: muon, the default, or adamw.")
     ] = None,
     start_from: Annotated[
-        Path | None, typer.Option(help="A released model to go on from, instead of random weights.")
+        Path | None,
+        typer.Option(
+            help="A released model to go on from, in its size, instead of from random weights."
+        ),
     ] = None,
     release: Annotated[
         Path | None, typer.Option(help="Write the model in the Hugging Face format here.")
@@ -41,8 +56,9 @@ def pretrain(
 ) -> None:
     """Pretrain the embedded model on generated tasks.
 
-    A run that was interrupted continues with its own recipe when nothing of it is given. It uses
-    an accelerator where there is one.
+    A run that was interrupted continues with its own recipe when nothing of it is given. Ctrl-C and
+    SIGTERM end it with code 1 after the step in hand, which is saved. It uses an accelerator where
+    there is one.
     """
     positive("--steps", steps)
     positive("--minutes", minutes)
@@ -52,29 +68,68 @@ def pretrain(
     for place in (out, release):
         if place is not None and place.exists() and not place.is_dir():
             raise InputError(f"{place} is not a directory")
+    start = None if start_from is None else str(start_from)
+    given = {"seed": seed, "optimizer": optimizer, "start_from": start, **sized(size)}
+    asked = {name: value for name, value in given.items() if value is not None}
+    check_release(out, release, beside or [])
     logging.getLogger("autottt").setLevel(logging.INFO)  # its log is the progress of a long run
     import torch
 
     from autottt.pretraining import train
+    from autottt.pretraining.release import release as write
+    from autottt.runner.folder import locked
+    from autottt.runner.stop import Stop
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    start = None if start_from is None else str(start_from)
-    asked = {"seed": seed, "optimizer": optimizer, "start_from": start}
-    asked |= sized(size)
-    asked = {name: value for name, value in asked.items() if value is not None}
     recipe = choose_recipe(out, steps=steps, minutes=minutes, asked=asked, device=device)
-    record = train.pretrain(recipe, out, device=device)
-    typer.echo(f"{record.step} steps, {record.tokens:,} tokens in {out}", err=True)
-    if release is not None:
-        from autottt.pretraining.release import release as write
+    stop = Stop()
+    with locked(out):
+        with stopping(stop):
+            record = train.pretrain(recipe, out, device=device, stopped=lambda: stop.reason)
+        typer.echo(f"{record.step} steps, {record.tokens:,} tokens in {out}", err=True)
+        if release is not None:
+            write(out, release, beside or ())
+            typer.echo(f"released in {release}", err=True)
 
-        write(out, release, beside or ())
-        typer.echo(f"released in {release}", err=True)
+
+@contextmanager
+def stopping(stop: Stop) -> Iterator[None]:
+    """SIGTERM or Ctrl-C asks to stop; a second Ctrl-C ends the process where it is."""
+    from autottt.runner.stop import stopping_on_sigterm
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.ask("interrupted")
+
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        with stopping_on_sigterm(stop):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def check_release(out: Path, release: Path | None, beside: Sequence[Path]) -> None:
+    """Raises `InputError` if the release would fail, before anything is trained for it."""
+    if release is None:
+        if beside:
+            raise InputError("--beside is for the card of a release; give --release, too")
+        return
+    if release.resolve() == out.resolve():
+        raise InputError(f"--release is a folder of its own, not {out}, which is --out")
+    writable(release / "README.md")
+    from autottt.pretraining.checkpoint import read_state
+    from autottt.pretraining.release import check_target, checkpoint_in
+
+    check_target(release)
+    for folder in beside:
+        read_state(checkpoint_in(folder))
 
 
 def sized(size: str | None) -> dict[str, Any]:
     """What a size asks of the recipe; raises `UnknownNameError`."""
-    from autottt.pretraining.train import SIZES
+    from autottt.pretraining.recipe import SIZES
 
     if size is None:
         return {}
@@ -93,20 +148,14 @@ def choose_recipe(
 ) -> Recipe:
     """The recipe of a new run, or that of the run in `out`; raises `InputError` if they differ.
 
-    `asked` names fields of the recipe. A run that starts from weights begins with full rows: the
-    curriculum of short rows is for random ones.
+    `asked` names fields of the recipe. A run that starts from a released model has that model's
+    size, and by default a seed that none of its stages had.
     """
-    from autottt.pretraining.train import Recipe
-
     if asked.get("optimizer", "muon") not in ("muon", "adamw"):
         raise InputError(f"--optimizer is muon or adamw, not {asked['optimizer']!r}")
     earlier = _recipe_in(out)
     if earlier is None:
-        if "start_from" in asked:
-            if not (Path(asked["start_from"]) / "training_log.json").is_file():
-                raise InputError(f"{asked['start_from']} is no folder that --release wrote")
-            asked = {"short_share": 0.0, **asked}
-        recipe = Recipe(**asked)
+        recipe = _new_recipe(asked)
         if minutes is not None:
             from autottt.pretraining.pace import steps_in
 
@@ -123,15 +172,20 @@ def choose_recipe(
     return earlier
 
 
-def _recipe_in(out: Path) -> Recipe | None:
-    from safetensors import SafetensorError
+def _new_recipe(asked: dict[str, Any]) -> Recipe:
+    from autottt.pretraining.recipe import Recipe
+    from autottt.pretraining.stages import check_next, released_stages, usual_next
 
-    from autottt.pretraining.train import CHECKPOINT, read_state
+    if "start_from" not in asked:
+        return Recipe(**asked)
+    stages = released_stages(Path(asked["start_from"]))
+    recipe = Recipe(**usual_next(stages) | asked)
+    check_next(recipe, stages)
+    return recipe
+
+
+def _recipe_in(out: Path) -> Recipe | None:
+    from autottt.pretraining.checkpoint import CHECKPOINT, read_state
 
     path = out / CHECKPOINT
-    if not path.exists():
-        return None
-    try:
-        return read_state(path)[0]
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a checkpoint of this recipe: {error}") from error
+    return read_state(path)[0] if path.exists() else None

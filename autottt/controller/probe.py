@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from autottt.adapters.models.base import LanguageModel
+from autottt.adapters.models.memory import within_memory
 from autottt.adapters.tasks.views import is_line
 from autottt.strategies.base import RunContext
 from autottt.strategies.icl import ICL
@@ -32,11 +33,14 @@ class Probe:
 def run_probe(task: Task, context: RunContext, voter: ICL) -> Probe:
     """Vote, score the held-out demonstrations, and describe the task's shape.
 
-    The attempt's evidence holds `probe_seconds`, what all of it took.
+    The attempt's evidence holds `probe_seconds`, what all of it took. Raises `StrategyError` where
+    memory runs out.
     """
     begin = time.perf_counter()
     attempt = voter.run(task, context)
-    left_out = leave_one_out(task, context.model)
+    left_out = within_memory(
+        lambda: leave_one_out(task, context.model), "scoring the demonstrations"
+    )
     features = {**attempt.evidence, **left_out, **shape(task, context.model)}
     evidence = {**attempt.evidence, PROBE_SECONDS: time.perf_counter() - begin}
     held = left_out.get("loo_accuracy")

@@ -7,25 +7,27 @@ grids, scaled by each strategy's steps and views.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import lora_targets
 from autottt.adapters.models.memory import free_bytes
-from autottt.errors import AutotttError
+from autottt.runner.attempts import TASK_FAILURES
 from autottt.strategies import registry
 from autottt.strategies.answering import Views
-from autottt.strategies.base import RunContext
+from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.encoding import prompt_tokens
 from autottt.strategies.sequences import demonstration_sequence
 from autottt.strategies.ttt import TTT
 from autottt.types import Task
 
+T = TypeVar("T")
 Status = Literal["ok", "note", "fails"]
 SAMPLES = ("b a => a b", " leading", "123456 + 7", "naïve 東京", "line\nline", "(A) [ { <")
+BREAKING = (*TASK_FAILURES, ImportError, OSError)  # what the code of a model may raise
 STEPS = 3  # of the adaptation that is tried
 SAMPLE = Task.from_examples(
     [
@@ -48,25 +50,38 @@ class Finding:
 
 
 def examine(model: HuggingFaceModel, task: Task = SAMPLE) -> Iterator[Finding]:
-    """Every finding, as it comes; nothing of the model is changed."""
-    yield _model(model)
-    yield from _tokenizer(model)
-    yield _context(model, task)
-    yield from _attention(model)
-    yield from _lora(model)
-    yield _memory(model, task)
-    step = None
-    for finding, seconds in _adaptation(model, task):
-        step = seconds
-        yield finding
-    yield from _strategies(model, task, step)
+    """Every finding, as it comes, what fails among them; nothing of the model is changed."""
+    for about, findings in (
+        ("model", _model(model)),
+        ("tokenizer", _tokenizer(model)),
+        ("context", _context(model, task)),
+        ("attention", _attention(model)),
+        ("LoRA", _lora(model)),
+        ("memory", _memory(model, task)),
+    ):
+        yield from _tried(about, findings)
+    step = yield from _tried("adaptation", _adaptation(model, task))
+    context = RunContext(model)
+    asked = yield from _tried("answering", _answering(task, context))
+    if asked is not None:
+        for name, strategy in registry.available().items():
+            yield from _tried(name, _cost(name, strategy, task, context, step, asked))
 
 
-def _model(model: HuggingFaceModel) -> Finding:
+def _tried(about: str, findings: Generator[Finding, None, T]) -> Generator[Finding, None, T | None]:
+    """The findings, or what was raised as one of them; returns what they return."""
+    try:
+        return (yield from findings)
+    except BREAKING as error:
+        yield Finding(about, "fails", f"{type(error).__name__}: {error}")
+        return None
+
+
+def _model(model: HuggingFaceModel) -> Generator[Finding, None, None]:
     weights = list(model.module.parameters())
     kinds = sorted({str(p.dtype).removeprefix("torch.") for p in weights})
     size = sum(p.numel() * p.element_size() for p in weights)
-    return Finding(
+    yield Finding(
         "model",
         "ok",
         f"{type(model.module).__name__}, {sum(p.numel() for p in weights):,} parameters in "
@@ -74,7 +89,7 @@ def _model(model: HuggingFaceModel) -> Finding:
     )
 
 
-def _tokenizer(model: HuggingFaceModel) -> Iterator[Finding]:
+def _tokenizer(model: HuggingFaceModel) -> Generator[Finding, None, None]:
     tokenizer = model.tokenizer
     facts = [
         f"{len(tokenizer):,} tokens",
@@ -94,22 +109,22 @@ def _tokenizer(model: HuggingFaceModel) -> Iterator[Finding]:
         yield Finding("prompts", "fails", "nothing ends an answer; use --format plain")
 
 
-def _context(model: HuggingFaceModel, task: Task) -> Finding:
+def _context(model: HuggingFaceModel, task: Task) -> Generator[Finding, None, None]:
     needed = len(prompt_tokens(task, task.queries[0], model))
     status: Status = "ok" if needed < model.context else "fails"
-    return Finding(
+    yield Finding(
         "context", status, f"{model.context:,} tokens; the prompt of the {task.id} has {needed}"
     )
 
 
-def _attention(model: HuggingFaceModel) -> Iterator[Finding]:
+def _attention(model: HuggingFaceModel) -> Generator[Finding, None, None]:
     if model.slides:
         yield Finding(
             "attention", "note", "over a window: what prompts share is read anew for each of them"
         )
 
 
-def _lora(model: HuggingFaceModel) -> Iterator[Finding]:
+def _lora(model: HuggingFaceModel) -> Generator[Finding, None, None]:
     settings = LoraSettings()
     if model.lora_targets:
         settings = replace(settings, targets=model.lora_targets)
@@ -131,65 +146,62 @@ def _lora(model: HuggingFaceModel) -> Iterator[Finding]:
     )
 
 
-def _memory(model: HuggingFaceModel, task: Task) -> Finding:
+def _memory(model: HuggingFaceModel, task: Task) -> Generator[Finding, None, None]:
     length = len(demonstration_sequence(task, model).ids)
     rows = [f"{model.training_rows(n)} of {n} tokens" for n in (length, min(4096, model.context))]
     status: Status = "ok" if model.training_rows(length) else "fails"
     free = free_bytes(model.device) / 2**30
-    return Finding(
+    yield Finding(
         "memory", status, f"{free:.1f} GiB free; rows in a training step: {', '.join(rows)}"
     )
 
 
-def _adaptation(model: HuggingFaceModel, task: Task) -> Iterator[tuple[Finding, float | None]]:
-    """A few steps of a LoRA, and whether all is as before; with the seconds of a step."""
+def _adaptation(model: HuggingFaceModel, task: Task) -> Generator[Finding, None, float]:
+    """A few steps of a LoRA, and whether all is as before; returns the seconds of a step."""
     row = demonstration_sequence(task, model)
     rows: list[TokenSequence] = [row] * 2
-    try:
-        with model.session(LoraSettings(), seeds=[0]) as session:
-            session.train([lambda step: rows], TrainSettings(steps=1, stop_loss=0.0))
-            begin = time.perf_counter()
-            record = session.train([lambda step: rows], TrainSettings(steps=STEPS, stop_loss=0.0))
-            seconds = (time.perf_counter() - begin) / STEPS
-    except (AutotttError, RuntimeError) as error:
-        yield Finding("adaptation", "fails", f"{type(error).__name__}: {error}"), None
-        return
+    with model.session(LoraSettings(), seeds=[0]) as session:
+        session.train([lambda step: rows], TrainSettings(steps=1, stop_loss=0.0))
+        begin = time.perf_counter()
+        record = session.train([lambda step: rows], TrainSettings(steps=STEPS, stop_loss=0.0))
+        seconds = (time.perf_counter() - begin) / STEPS
     losses = record[0].losses
     restored = model.verify()
-    yield (
-        Finding(
-            "adaptation",
-            "ok" if restored else "fails",
-            f"loss {losses[0]:.2f} to {losses[-1]:.2f} in {STEPS} steps of {1e3 * seconds:.0f} ms; "
-            + ("every weight is what it was" if restored else "the weights are NOT what they were"),
-        ),
-        seconds,
+    yield Finding(
+        "adaptation",
+        "ok" if restored else "fails",
+        f"loss {losses[0]:.2f} to {losses[-1]:.2f} in {STEPS} steps of {1e3 * seconds:.0f} ms; "
+        + ("every weight is what it was" if restored else "the weights are NOT what they were"),
     )
+    return seconds
 
 
-def _strategies(model: HuggingFaceModel, task: Task, step: float | None) -> Iterator[Finding]:
-    context = RunContext(model)
+def _answering(task: Task, context: RunContext) -> Generator[Finding, None, float]:
+    """An answer under one view; returns the seconds that it takes."""
     view = registry.get("icl")
-    try:
-        view.run(task, context)  # a first run also pays for what is set up once
-        begin = time.perf_counter()
-        view.run(task, context)
-        asked: float | None = time.perf_counter() - begin
-    except AutotttError as error:
-        yield Finding("icl", "fails", str(error))
-        return
-    for name, strategy in registry.available().items():
-        reason = strategy.unavailable(task, context)
-        if reason is not None:
-            yield Finding(name, "note", reason)
-        elif strategy.trains and step is None:
-            yield Finding(name, "fails", "training does not work, see above")
-        elif isinstance(strategy, TTT) and asked is not None and step is not None:
-            rows = strategy.batch / 2
-            seconds = strategy.training.steps * step * rows + _views(strategy) * asked
-            yield Finding(name, "ok", f"about {seconds:.1f} s at most for a task like this")
-        elif asked is not None:
-            yield Finding(name, "ok", f"about {_views(strategy) * asked:.1f} s")
+    view.run(task, context)  # a first run also pays for what is set up once
+    begin = time.perf_counter()
+    view.run(task, context)
+    seconds = time.perf_counter() - begin
+    yield Finding("answering", "ok", f"{1e3 * seconds:.0f} ms under one view")
+    return seconds
+
+
+def _cost(
+    name: str, strategy: Strategy, task: Task, context: RunContext, step: float | None, asked: float
+) -> Generator[Finding, None, None]:
+    """What a strategy takes, where a training step takes `step` seconds and an answer `asked`."""
+    reason = strategy.unavailable(task, context)
+    if reason is not None:
+        yield Finding(name, "note", reason)
+    elif strategy.trains and step is None:
+        yield Finding(name, "fails", "training does not work, see above")
+    elif isinstance(strategy, TTT) and step is not None:
+        rows = strategy.batch / 2
+        seconds = strategy.training.steps * step * rows + _views(strategy) * asked
+        yield Finding(name, "ok", f"about {seconds:.1f} s at most for a task like this")
+    else:
+        yield Finding(name, "ok", f"about {_views(strategy) * asked:.1f} s")
 
 
 def _views(strategy: object) -> int:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
-
-import torch
 
 from autottt.pretraining.families import FAMILIES
+from autottt.pretraining.recipe import Log, Recipe, Run
 from autottt.pretraining.splits import CALIBRATION, TEST, pretraining_families
-from autottt.pretraining.train import Log, Recipe, new_model
+from autottt.pretraining.stages import earlier_stages
+from autottt.pretraining.train import SHOW_EVERY, new_model
 from autottt.pretraining.validation import KINDS
 
-Run = tuple[Recipe, Log]
+LAST = 4  # losses of the curve whose mean is the loss at the end
 
 
 def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
@@ -27,7 +23,7 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
     last = record.validation[-1] if record.validation else {}
     by_family = last.get("by_family", {})
     seen = pretraining_families()
-    stages = [*_earlier(record), (recipe, record)]
+    stages = [*earlier_stages(record), (recipe, record)]
     return "\n".join(
         [
             "# The embedded model",
@@ -39,16 +35,16 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             "download.",
             "",
             *(f"- Run {i}: {_run(*run)}." for i, run in enumerate(stages, start=1)),
-            f"- The last on {_machine()}.",
-            f"- Muon on the matrices at {recipe.matrix_learning_rate:g}, AdamW on the rest at "
-            f"{recipe.learning_rate:g}; flat, then linear decay over {recipe.decay_share:.0%}.",
+            *([] if record.machine is None else [f"- The last one ended on {record.machine}."]),
+            f"- {_optimizers(recipe)}; {_schedule(recipe)}.",
             f"- {len(FAMILIES)} families: {len(seen)} in pretraining, {len(CALIBRATION)} held out "
             f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any.",
             "",
             "## Tokens, sizes and optimizers",
             "",
-            "Each row is the end of a run, its rate decayed to zero: one-view ICL on two fresh "
-            "tasks of each family, and the mean loss of the last 100 steps. Tokens count padding.",
+            "Each row is the end of a run: one-view ICL on two fresh tasks of each family, and the "
+            f"mean of the last {LAST} losses of its curve, which keeps that of every "
+            f"{SHOW_EVERY}th step. Tokens are those of all stages, with padding.",
             "",
             "| parameters | optimizer | tokens | loss | seen lines | seen grids | unseen lines "
             "| unseen grids |",
@@ -57,7 +53,7 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             "",
             "## Loss of the last run (nats a token on demonstration outputs)",
             "",
-            "| step | mean loss of the 250 steps before |",
+            f"| step | mean of every {SHOW_EVERY}th loss of the 250 steps before |",
             "| ---: | ---: |",
             *_curve(record),
             "",
@@ -90,16 +86,6 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
     )
 
 
-def _earlier(record: Log) -> list[Run]:
-    """The runs before this one, the first one first, from the logs that it carries."""
-    if record.earlier is None:
-        return []
-    known = {f.name for f in fields(Recipe)}
-    recipe = Recipe(**{k: v for k, v in record.earlier["recipe"].items() if k in known})
-    log = Log(**record.earlier["log"])
-    return [*_earlier(log), (recipe, log)]
-
-
 def _run(recipe: Recipe, record: Log) -> str:
     start = "random weights" if recipe.start_from is None else "the weights of the run before"
     return (
@@ -108,13 +94,27 @@ def _run(recipe: Recipe, record: Log) -> str:
     )
 
 
+def _optimizers(recipe: Recipe) -> str:
+    name = {"muon": "Muon", "adamw": "AdamW"}[recipe.optimizer]
+    return (
+        f"{name} on the matrices at {recipe.matrix_learning_rate:g}, AdamW on the rest at "
+        f"{recipe.learning_rate:g}"
+    )
+
+
+def _schedule(recipe: Recipe) -> str:
+    parts = [f"warm-up over {min(recipe.warm_up, recipe.steps)} of {recipe.steps} steps"]
+    if recipe.warm_up < recipe.decay_from:
+        parts.append("flat")
+    if recipe.warm_up < recipe.steps:
+        parts.append(f"linear decay to zero from step {max(recipe.warm_up, recipe.decay_from):.0f}")
+    return ", ".join(parts)
+
+
 def _compared(stages: Sequence[Run], beside: Sequence[Run]) -> list[str]:
-    rows = []
-    before = 0
-    for recipe, log in stages:
-        before += log.tokens
-        rows.append((_size(recipe), before, recipe, log))
-    rows += [(_size(recipe), log.tokens, recipe, log) for recipe, log in beside]
+    shown = [stages[: place + 1] for place in range(len(stages))]
+    shown += [[*earlier_stages(log), (recipe, log)] for recipe, log in beside]
+    rows = [(_size(run[-1][0]), sum(log.tokens for _, log in run), *run[-1]) for run in shown]
     return [_row(*row) for row in sorted(rows, key=lambda row: row[:2])]
 
 
@@ -124,7 +124,7 @@ def _size(recipe: Recipe) -> int:
 
 def _row(size: int, tokens: int, recipe: Recipe, record: Log) -> str:
     last = record.validation[-1] if record.validation else {}
-    end = [loss for _, loss in record.curve[-4:]]
+    end = [loss for _, loss in record.curve[-LAST:]]
     cells = [f"{size / 1e6:.2f} M", recipe.optimizer, f"{tokens / 1e6:.1f} M"]
     cells.append(f"{sum(end) / len(end):.3f}" if end else "-")
     for name, old in _COMPARED:
@@ -155,12 +155,3 @@ def _curve(record: Log) -> list[str]:
         if losses:
             rows.append(f"| {end} | {sum(losses) / len(losses):.3f} |")
     return rows
-
-
-def _machine() -> str:
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        name = lines[0].split(":")[1].strip() if lines else name
-    return f"{os.cpu_count()} cores of {name}, torch {torch.__version__}"

@@ -1,8 +1,8 @@
 """Tokens a second of this recipe against the same model under `transformers.Trainer`.
 
 Every contender trains a model of the recipe's size, from the same random weights, on the same
-batches; the first batches of each row length are not timed, so that compiling is left out (it is
-reported by itself).
+rows, which Trainer shuffles: its batches have the same shape but other rows. The first batches of
+each row length are not timed, so that compiling is left out (it is reported by itself).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from autottt.pretraining.batches import Batch, BatchPlan
+from autottt.pretraining.recipe import Recipe
 from autottt.pretraining.splits import pretraining_families
-from autottt.pretraining.train import Recipe, new_model, optimizers_of, train_step
+from autottt.pretraining.train import body_of, new_model, optimizers_of, train_step
 
 WARM_UP = 2  # steps before the clock starts, per row length
 
@@ -63,7 +64,7 @@ def _contenders(recipe: Recipe) -> dict[str, Any]:
 def _ours(recipe: Recipe, batches: Sequence[Batch]) -> tuple[float, float]:
     model = new_model(recipe)
     optimizers = optimizers_of(model, recipe)
-    body = torch.compile(model.model, dynamic=False) if recipe.compile else model.model
+    body = body_of(model, recipe)
     marks = [time.perf_counter()]
     for batch in batches:
         ids, targets = torch.from_numpy(batch.ids), torch.from_numpy(batch.targets)
@@ -73,7 +74,7 @@ def _ours(recipe: Recipe, batches: Sequence[Batch]) -> tuple[float, float]:
 
 
 class _Rows(torch.utils.data.Dataset[dict[str, Tensor]]):
-    """The rows of the batches in order, as Trainer wants them: labels are not shifted."""
+    """The rows of the batches, as Trainer wants them, which shuffles: labels are not shifted."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
         self.rows = []

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autottt.pretraining.train import Recipe
+    from autottt.pretraining.recipe import Recipe
 
 WARM_UP, TIMED, ROW = 1, 4, 512
 
@@ -23,9 +23,9 @@ def seconds_per_step(recipe: Recipe, device: str = "cpu") -> float:
     """Seconds of one forward and backward pass over `recipe.tokens` random tokens."""
     import torch
 
-    from autottt.pretraining.train import new_model, sequence_loss
+    from autottt.pretraining.train import attention_on, new_model, sequence_loss
 
-    model = new_model(recipe)
+    model = new_model(recipe, attention=attention_on(device))
     model.to(device)  # type: ignore[arg-type]
     row = min(ROW, recipe.context, recipe.tokens)
     ids = torch.randint(0, 256, (max(1, recipe.tokens // row), row), device=device)

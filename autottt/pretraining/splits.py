@@ -7,6 +7,13 @@
 
 Drawn once at random within each group of families, so that every group is on every side; three
 basic text families (boolean expressions, closing brackets, sorting words) stay in pretraining.
+
+"Unseen" is said of a family, not of its rule's kin. Of test families: in pretraining `turn_grid`
+turns what `grid_turn_whole` turns, `grid_swap_in_grid` and `grid_recolour_map` do on grids what
+`line_swap_colours` and `line_colour_map` do on lines, `drop_repeats` shortens runs as `line_dedupe`
+does, and `line_gravity` takes a single object where `line_slide_to_wall` takes it. Among the steps
+of `line_two_steps`, which is in pretraining, are the rules of `line_colour_map` and `line_shrink`
+(test), `line_mirror` and `line_rotate` (calibration).
 """
 
 from __future__ import annotations

@@ -1,31 +1,38 @@
 """The recipe of the embedded model: a Llama of a few million parameters from random weights.
 
 One resumable loop: Muon on the matrices and AdamW on the rest, a warm-up, a flat stretch and a
-linear decay, bf16 compute over fp32 weights, batches made in a second process. A checkpoint holds
-weights, optimizer state and the log as safetensors and JSON; batches are a function of the step,
-so a killed run continues as if it had not been.
+linear decay, bf16 compute over fp32 weights, batches made in a second process. There is a
+checkpoint from the first moment on, and batches are a function of the step, so a killed run
+continues as if it had not been. Two processes in one folder are the caller's to prevent.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
+import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from autottt.adapters.models.byte_level import BOS, EOS, PAD, VOCABULARY
+from autottt.adapters.models.loading import has_compiler
+from autottt.errors import DivergenceError, InputError, StoppedError
 from autottt.pretraining.batches import BatchPlan
+from autottt.pretraining.board import Board
+from autottt.pretraining.checkpoint import CHECKPOINT, load_weights, read_state, restore, save
+from autottt.pretraining.recipe import Log, Recipe
 from autottt.pretraining.splits import pretraining_families
+from autottt.pretraining.stages import TRAINING_LOG, check_next, released_stages
 from autottt.pretraining.validation import Validation
 
 if TYPE_CHECKING:
@@ -33,75 +40,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Body = Callable[..., Any]  # the model below its head, compiled or not
-CHECKPOINT = "checkpoint.safetensors"
 BETAS = (0.9, 0.98)
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Size, data and schedule. `steps` counts optimizer steps of `tokens` tokens each."""
-
-    hidden: int = 192
-    layers: int = 5
-    heads: int = 3
-    intermediate: int = 512
-    context: int = 2048
-    rope_theta: float = 10_000.0
-    steps: int = 5_000
-    tokens: int = 8192  # a step
-    learning_rate: float = 3e-3
-    matrix_learning_rate: float = 3e-3
-    weight_decay: float = 0.05
-    warm_up: int = 100
-    decay_share: float = 0.35
-    seed: int = 0
-    compile: bool = True
-    row_lengths: tuple[int, ...] = (256, 512, 1024)
-    row_weights: tuple[float, ...] = (0.45, 0.4, 0.15)
-    short_share: float = 0.2  # of the steps, at the start, whose rows all have the shortest length
-    optimizer: str = "muon"  # on the matrices; or "adamw"
-    start_from: str | None = None  # a released model folder of this size; else random weights
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step as a share of its peak: warm-up, flat, linear to zero."""
-        if step < self.warm_up:
-            return (step + 1) / self.warm_up
-        decay_from = self.steps * (1 - self.decay_share)
-        if step < decay_from:
-            return 1.0
-        return max(0.0, (self.steps - step) / (self.steps - decay_from))
-
-
-# what a size changes in the recipe; "large" is for an accelerator (57 MB in bf16)
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"hidden": 96, "layers": 3, "heads": 2, "intermediate": 256},
-    "small": {"hidden": 128, "layers": 4, "heads": 2, "intermediate": 344},
-    "base": {},
-    "large": {
-        "hidden": 512,
-        "layers": 9,
-        "heads": 8,
-        "intermediate": 1376,
-        "tokens": 65_536,
-        "matrix_learning_rate": 2e-3,
-        "learning_rate": 2e-3,
-    },
-}
-
-
-@dataclass
-class Log:
-    """What a run records: the step reached, tokens, seconds, and a curve of (step, loss).
-
-    `earlier` holds the training log of the weights that the run started from, if it did.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
-    curve: list[tuple[int, float]] = field(default_factory=list)
-    validation: list[dict[str, Any]] = field(default_factory=list)
-    earlier: dict[str, Any] | None = None
+SHOW_EVERY = 25  # steps between two points of the curve
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -119,10 +59,7 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def new_model(recipe: Recipe, *, attention: str = "eager") -> LlamaForCausalLM:
-    """A Llama of the recipe's size with random weights drawn from its seed.
-
-    On a CPU the fused attention's backward pass is slower than eager at these lengths.
-    """
+    """A Llama of the recipe's size with random weights drawn from its seed."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(recipe.seed)
@@ -159,29 +96,135 @@ def train_step(
     optimizers: list[torch.optim.Optimizer],
     ids: Tensor,
     targets: Tensor,
-) -> Tensor:
-    """One optimizer step on a batch, in bf16 over the weights as they are; returns the loss."""
+) -> tuple[Tensor, Tensor]:
+    """One optimizer step on a batch, in bf16 over the weights as they are.
+
+    Returns the loss and the norm of the gradients before they were clipped.
+    """
     with torch.autocast(ids.device.type, dtype=torch.bfloat16):
         loss = sequence_loss(body, model.lm_head, ids, targets)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimizer in optimizers:
         optimizer.step()
         optimizer.zero_grad()
-    return loss.detach()
+    return loss.detach(), norm
 
 
-def pretrain(recipe: Recipe, out: Path, *, device: str = "cpu", save_every: int = 250) -> Log:
+def attention_on(device: str) -> str:
+    """The attention to train with: on a CPU the fused one is slower backwards at these lengths."""
+    return "eager" if device == "cpu" else "sdpa"
+
+
+def body_of(model: LlamaForCausalLM, recipe: Recipe) -> Body:
+    """The model below its head, compiled where the recipe wants that and the machine can."""
+    body: Body = model.model
+    if not recipe.compile:
+        return body
+    if not has_compiler():
+        log.warning("training is not compiled, so it is slower: no C++ compiler; apt install g++")
+        return body
+    return torch.compile(body, dynamic=False)
+
+
+def pretrain(
+    recipe: Recipe,
+    out: Path,
+    *,
+    device: str = "cpu",
+    save_every: int = 250,
+    stopped: Callable[[], str | None] = lambda: None,
+) -> Log:
     """Train to `recipe.steps`, resuming from `out` where it holds a checkpoint; returns the log.
 
-    Loss, tokens a second and the learning rate go to TensorBoard in `out` where that is installed.
+    `stopped` is asked after each step and gives the reason to stop, if there is one. Loss, tokens a
+    second and the learning rate go to TensorBoard in `out` where that is installed.
+
+    Raises `InputError` where the checkpoint is of another recipe or the weights to start from do
+    not suit it, `DivergenceError` where training fails, and `StoppedError` once all is saved.
     """
     out.mkdir(parents=True, exist_ok=True)
-    model = new_model(recipe, attention="eager" if device == "cpu" else "sdpa")
+    model = new_model(recipe, attention=attention_on(device))
     model.to(device)  # type: ignore[arg-type]
     optimizers = optimizers_of(model, recipe)
-    record = _resume(model, optimizers, out) or _start(model, recipe)
-    board = _Board(out)
+    record = _begin(model, optimizers, recipe, out)
+    record.machine = _machine(device)
+    if record.step == 0:
+        save(model, optimizers, record, recipe, out)
+    board = Board(out, record.step)
+    validation, body = Validation(), body_of(model, recipe)
+    norms: list[Tensor] = []  # of the gradients since they were last looked at
+    for ids, targets in _timed(_loader(recipe, record.step, device), record):
+        share = recipe.rate(record.step)
+        _set_rates(optimizers, share)
+        loss, norm = train_step(model, body, optimizers, ids.to(device), targets.to(device))
+        norms.append(norm)
+        record.step += 1
+        record.tokens += ids.numel()
+        done = record.step == recipe.steps
+        reason = None if done else stopped()
+        saved = done or reason is not None or record.step % save_every == 0
+        shown = record.step % SHOW_EVERY == 0
+        if saved or shown:
+            _check_finite(norms, record.step, out)
+            norms.clear()
+        if shown:
+            _show(loss.item(), share, record, board)
+        if done or record.step % (4 * save_every) == 0:
+            _validate(validation, model, record, board)
+        if saved:
+            save(model, optimizers, record, recipe, out)
+        if reason is not None:
+            raise StoppedError(
+                f"{reason}: stopped after step {record.step} of {recipe.steps}, which is saved in "
+                f"{out}; start again with the same folder to go on"
+            )
+    return record
+
+
+def _set_rates(optimizers: list[torch.optim.Optimizer], share: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+
+
+def _show(loss: float, share: float, record: Log, board: Board) -> None:
+    record.curve.append((record.step, round(loss, 4)))
+    pace = record.tokens / max(record.seconds, 1e-9)
+    log.info("step %d loss %.4f tokens/s %.0f", record.step, loss, pace)
+    board.write(record.step, {"loss": loss, "tokens/s": pace, "rate": share})
+
+
+def _validate(validation: Validation, model: nn.Module, record: Log, board: Board) -> None:
+    record.validation.append({"step": record.step, **validation.run(model)})
+    groups = {k: v for k, v in record.validation[-1].items() if isinstance(v, float)}
+    log.info("validation %s", groups)
+    board.write(record.step, {f"exact match/{k}": v for k, v in groups.items()})
+
+
+def _begin(
+    model: nn.Module, optimizers: list[torch.optim.Optimizer], recipe: Recipe, out: Path
+) -> Log:
+    """The log to go on with: of the checkpoint, of the weights to start from, or an empty one."""
+    path = out / CHECKPOINT
+    if path.exists():
+        found, record = read_state(path)
+        if found != recipe:
+            raise InputError(f"{out} holds a run of another recipe; name another folder")
+        restore(model, optimizers, path)
+        log.info("resumed at step %d", record.step)
+        return record
+    if recipe.start_from is None:
+        return Log()
+    folder = Path(recipe.start_from)
+    check_next(recipe, released_stages(folder))
+    load_weights(model, folder / "model.safetensors")
+    log.info("started from %s", folder)
+    return Log(earlier=json.loads((folder / TRAINING_LOG).read_text(encoding="utf-8")))
+
+
+def _loader(recipe: Recipe, start: int, device: str) -> DataLoader[tuple[Tensor, Tensor]]:
+    """The batches from a step on, made in other processes."""
     plan = BatchPlan(
         names=pretraining_families(),
         seed=recipe.seed,
@@ -190,35 +233,55 @@ def pretrain(recipe: Recipe, out: Path, *, device: str = "cpu", save_every: int 
         weights=recipe.row_weights,
         short_steps=round(recipe.steps * recipe.short_share),
     )
-    loader = DataLoader(
-        _Batches(plan, record.step, recipe.steps),
+    return DataLoader(
+        _Batches(plan, start, recipe.steps),
         batch_size=None,
         num_workers=1 if device == "cpu" else max(1, (os.cpu_count() or 2) - 2),
         prefetch_factor=8,
+        worker_init_fn=_follow_trainer,
     )
-    validation = Validation()
-    body: Body = torch.compile(model.model, dynamic=False) if recipe.compile else model.model
-    for ids, targets in _timed(loader, record):
-        share = recipe.rate(record.step)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * share
-        loss = train_step(model, body, optimizers, ids.to(device), targets.to(device))
-        record.step += 1
-        record.tokens += ids.numel()
-        if record.step % 25 == 0:
-            record.curve.append((record.step, round(loss.item(), 4)))
-            pace = record.tokens / max(record.seconds, 1e-9)
-            log.info("step %d loss %.4f tokens/s %.0f", record.step, loss.item(), pace)
-            board.write(record.step, {"loss": loss.item(), "tokens/s": pace, "rate": share})
-        if record.step % (4 * save_every) == 0 or record.step == recipe.steps:
-            record.validation.append({"step": record.step, **validation.run(model)})
-            groups = {k: v for k, v in record.validation[-1].items() if isinstance(v, float)}
-            log.info("validation %s", groups)
-            board.write(record.step, {f"exact match/{k}": v for k, v in groups.items()})
-        if record.step % save_every == 0 or record.step == recipe.steps:
-            _save(model, optimizers, record, recipe, out)
-    return record
+
+
+def _follow_trainer(worker: int) -> None:
+    """Have a worker end when the trainer does, not at signals that were sent to both.
+
+    The trainer may still want a batch when it is told to stop. Where it is killed, a worker that
+    lives on would hold the files that the trainer had open, and with them its lock.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_trainer, daemon=True).start()
+
+
+def _end_with_trainer() -> None:
+    trainer = multiprocessing.parent_process()
+    assert trainer is not None
+    trainer.join()
+    os._exit(1)
+
+
+def _check_finite(norms: list[Tensor], step: int, out: Path) -> None:
+    """Raises `DivergenceError` unless the gradients of the steps up to `step` were finite."""
+    finite = torch.stack(norms).isfinite().tolist()
+    if all(finite):
+        return
+    first = step - len(norms) + finite.index(False) + 1
+    kept = read_state(out / CHECKPOINT)[1].step
+    raise DivergenceError(
+        f"the gradient of step {first} is not finite; {out} keeps step {kept}. Begin in another "
+        "folder with another seed or optimizer, or with lower learning rates"
+    )
+
+
+def _machine(device: str) -> str:
+    """The machine that trains, as the card names it."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        name = lines[0].split(":")[1].strip() if lines else name
+    chip = "" if device == "cpu" else f"{torch.cuda.get_device_name(device)}, "
+    return f"{chip}{os.cpu_count()} cores of {name}, torch {torch.__version__}"
 
 
 def _timed(loader: DataLoader[Any], record: Log) -> Iterator[tuple[Tensor, Tensor]]:
@@ -248,85 +311,3 @@ def optimizers_of(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimize
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return [for_matrices, adamw]
-
-
-def _save(
-    model: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
-    record: Log,
-    recipe: Recipe,
-    out: Path,
-) -> None:
-    tensors = {f"model/{n}": p.detach().contiguous() for n, p in model.named_parameters()}
-    for place, optimizer in enumerate(optimizers):
-        for key, state in optimizer.state_dict()["state"].items():
-            for name, value in state.items():
-                tensors[f"optimizer/{place}/{key}/{name}"] = torch.as_tensor(value).contiguous()
-    state = json.dumps({"recipe": asdict(recipe), "log": asdict(record)})
-    partial = out / (CHECKPOINT + ".partial")
-    save_file(tensors, partial, metadata={"state": state})  # one file: never half of a state
-    os.replace(partial, out / CHECKPOINT)
-
-
-def read_state(path: Path) -> tuple[Recipe, Log]:
-    """The recipe and the log that a checkpoint file holds."""
-    with safe_open(path, framework="pt") as reader:
-        state = json.loads(reader.metadata()["state"])
-    recipe: dict[str, Any] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in state["recipe"].items()
-    }
-    return Recipe(**recipe), Log(**state["log"])
-
-
-class _Board:
-    """Scalars to TensorBoard; a no-op where the extra `train` is not installed."""
-
-    def __init__(self, out: Path) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            self.writer = None
-        else:
-            self.writer = SummaryWriter(str(out))
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        if self.writer is not None:
-            for name, value in scalars.items():
-                self.writer.add_scalar(name, value, step)
-            self.writer.flush()
-
-
-def _start(model: nn.Module, recipe: Recipe) -> Log:
-    """An empty log, and the weights that the recipe starts from, if any."""
-    if recipe.start_from is None:
-        return Log()
-    folder = Path(recipe.start_from)
-    tensors = load_file(folder / "model.safetensors")
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[name])
-    earlier = json.loads((folder / "training_log.json").read_text())
-    log.info("started from %s", folder)
-    return Log(earlier=earlier)
-
-
-def _resume(model: nn.Module, optimizers: list[torch.optim.Optimizer], out: Path) -> Log | None:
-    path = out / CHECKPOINT
-    if not path.exists():
-        return None
-    record = read_state(path)[1]
-    tensors = load_file(path)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model/{name}"])
-    for place, optimizer in enumerate(optimizers):
-        full = optimizer.state_dict()
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in tensors.items():
-            if key.startswith(f"optimizer/{place}/"):
-                _, _, index, name = key.split("/")
-                state.setdefault(int(index), {})[name] = value
-        full["state"] = state
-        optimizer.load_state_dict(full)
-    log.info("resumed at step %d", record.step)
-    return record

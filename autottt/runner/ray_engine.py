@@ -1,8 +1,8 @@
 """Attempts by Ray actors: each has the model once, one accelerator, and makes one at a time.
 
 The queue, the results and the count of attempts stay with the loop. An actor that dies counts an
-attempt against the task it had and is replaced. A computation is the same as `engines.Inline` makes
-with one CPU thread, or on the same kind of accelerator.
+attempt against the task it had and is replaced, while the others work on. A computation is the
+same as `engines.Inline` makes with one CPU thread, or on the same kind of accelerator.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class Fleet:
         self._make, self._wanted, self._address = make, workers, address
         self._idle: list[Any] = []
         self._busy: dict[Any, tuple[Any, Job]] = {}  # reference of an attempt -> actor, job
+        self._coming: dict[Any, Any] = {}  # reference of a loading -> actor that replaces another
         self._run: Run | None = None
         self._where: Path | str | None = None
 
@@ -115,7 +116,8 @@ class Fleet:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for worker in [*self._idle, *(worker for worker, _ in self._busy.values())]:
+        busy = [worker for worker, _ in self._busy.values()]
+        for worker in [*self._idle, *busy, *self._coming.values()]:
             self._ray.kill(worker)
         self._ray.shutdown()
 
@@ -192,9 +194,11 @@ class Fleet:
         waiting = list(self._busy)
         if not waiting:
             return []
-        self._ray.wait(waiting, timeout=seconds)
+        self._ray.wait([*waiting, *self._coming], timeout=seconds)
         ready, _ = self._ray.wait(waiting, num_returns=len(waiting), timeout=0)
-        return [self._ended(reference) for reference in ready]
+        found = [self._ended(reference) for reference in ready]
+        self._take_in()
+        return found
 
     def _ended(self, reference: Any) -> tuple[Job, Outcome]:
         worker, job = self._busy.pop(reference)
@@ -205,20 +209,27 @@ class Fleet:
             outcome = Failed(type(cause).__name__, _first_line(cause), for_good=False)
         except self._ray.exceptions.RayError as error:
             logger.warning("task %s: its worker died: %s", job.task.id, _first_line(error))
-            self._replace()
+            new, load = self._new()
+            self._coming[load] = new
             return job, Died()
         self._idle.append(worker)
         return job, outcome
 
-    def _replace(self) -> None:
-        worker, load = self._new()
+    def _take_in(self) -> None:
+        """Take in the new actors that have loaded; one is waited for where there is no other."""
+        for load in list(self._coming):
+            loaded, _ = self._ray.wait([load], timeout=0)
+            if loaded or not (self._idle or self._busy):
+                self._join(self._coming.pop(load), load)
+
+    def _join(self, worker: Any, load: Any) -> None:
         try:
             if self._loaded(load) != self._run:
                 raise WorkerError("a new worker has another model or gate than the others")
             self._ray.get(worker.open.remote(self._where))
-        except (WorkerError, self._ray.exceptions.RayError) as error:
+        except (AutotttError, self._ray.exceptions.RayError) as error:
             self._ray.kill(worker)
-            if not self._idle and not self._busy:
+            if not self._idle and not self._busy and not self._coming:
                 raise WorkerError(f"no worker is left: {error}") from error
             logger.warning("a worker was not replaced: %s", error)
         else:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from autottt.adapters.models.memory import within_memory
 from autottt.strategies.answering import Answering, Vote
 from autottt.strategies.base import RunContext
 from autottt.strategies.proposals import fits
@@ -31,7 +32,7 @@ class ICL:
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()
-        answered = self.answering.answer(task, context)
+        answered = within_memory(lambda: self.answering.answer(task, context), self.name)
         return Attempt(
             strategy=self.name,
             candidates=answered.candidates,

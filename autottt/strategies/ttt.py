@@ -104,7 +104,10 @@ class TTT:
         return replace(attempt, stop_reason=reason)
 
     def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
-        """Train the adapters of several tasks in one pass of the base, into the cache."""
+        """Train the adapters of several tasks in one pass of the base, into the cache.
+
+        Not where the cache has no room for all of them, as what it drops is trained again.
+        """
         assert context.adapters is not None, "there is a cache to prepare"
         todo = [t for t in tasks if context.adapters.get(self._key(t, context)) is None]
         if len(todo) < 2 or not isinstance(self.start, Fresh):
@@ -113,6 +116,14 @@ class TTT:
         seeds = [seed for task in todo for seed in self._seeds(task, context)]
         known = [tuple(embedding(task, context.model)) for task in todo]
         with context.model.session(self.adapter, seeds=seeds) as session:
+            size = len(seeds) * sum(value.nbytes for value in session.state(0).values())
+            if size > context.adapters.max_bytes:
+                log.warning(
+                    "the adapters of %d tasks take %d bytes and the cache holds %d, so they are "
+                    "not trained together; a lower rank or a larger AdapterCache would do",
+                    *(len(todo), size, context.adapters.max_bytes),
+                )
+                return
             found = self._train(places, context, session)
         for task, stored, like in zip(todo, found, known, strict=True):
             self._keep(task, replace(stored, embedding=like), context)

@@ -11,7 +11,8 @@ from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
 from autottt.errors import StrategyError, TaskError
 from autottt.evaluation.collect import FIRST_SEED, _judge, group_names, measure, measure_all
-from autottt.pretraining import train, validation
+from autottt.pretraining import validation
+from autottt.pretraining.recipe import Recipe
 from autottt.strategies.base import RunContext
 from autottt.types import Attempt, Grid, Task
 
@@ -117,4 +118,4 @@ def test_a_task_without_targets_cannot_be_measured() -> None:
 
 def test_the_seeds_of_the_splits_are_apart() -> None:
     """Tasks for the gate are drawn from other seeds than the validation of the pretraining."""
-    assert FIRST_SEED > validation.FIRST_SEED + 100_000 > train.Recipe().steps
+    assert FIRST_SEED > validation.FIRST_SEED + 100_000 > Recipe().steps

@@ -2,69 +2,165 @@
 
 from __future__ import annotations
 
+import itertools
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import InputError
+from autottt.errors import DivergenceError, InputError, StoppedError
+from autottt.pretraining import pace, train
+from autottt.pretraining.checkpoint import CHECKPOINT, read_state
 from autottt.pretraining.compare import compare
 from autottt.pretraining.release import release
-from autottt.pretraining.train import CHECKPOINT, Recipe, pretrain, read_state
-
-RECIPE = Recipe(
-    hidden=32,
-    layers=1,
-    heads=1,
-    intermediate=64,
-    context=256,
-    steps=12,
-    tokens=1024,
-    warm_up=2,
-    compile=False,
-    row_lengths=(256,),
-    row_weights=(1.0,),
-    short_share=0.0,
-)
-
-
-@pytest.fixture(autouse=True)
-def no_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The validation set is for real runs; here it would take longer than the training."""
-    monkeypatch.setattr("autottt.pretraining.train.Validation.run", lambda self, model: {})
+from autottt.pretraining.train import attention_on, body_of, new_model, pretrain
+from tests.pretraining.tiny import RECIPE
 
 
 class Killed(BaseException):
     """Stands for a kill between two steps."""
 
 
-def test_a_killed_run_ends_where_an_unbroken_run_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """After a kill at step 6 the resumed run has the weights of a run that was never broken."""
-    whole = pretrain(RECIPE, tmp_path / "whole", save_every=4)
-    from autottt.pretraining import train
+@pytest.fixture
+def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Pretrain with these arguments and be killed after so many steps."""
 
-    save, saves = train._save, []
+    def run(steps: int, *arguments: Any, **settings: Any) -> None:
+        step, taken = train.train_step, itertools.count()
 
-    def dying(*args: object) -> None:
-        save(*args)  # type: ignore[arg-type]
-        saves.append(1)
-        if len(saves) == 2:
-            raise Killed
+        def dying(*batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+            if next(taken) == steps:
+                raise Killed
+            return step(*batch)
 
-    monkeypatch.setattr(train, "_save", dying)
-    with pytest.raises(Killed):
-        pretrain(RECIPE, tmp_path / "broken", save_every=4)
-    assert read_state(tmp_path / "broken" / CHECKPOINT)[1].step == 8
-    resumed = pretrain(RECIPE, tmp_path / "broken", save_every=4)
-    assert (resumed.step, resumed.tokens) == (whole.step, whole.tokens)
-    weights = [load_file(tmp_path / name / CHECKPOINT) for name in ("whole", "broken")]
+        with monkeypatch.context() as patched:
+            patched.setattr(train, "train_step", dying)
+            with pytest.raises(Killed):
+                pretrain(*arguments, **settings)
+
+    return run
+
+
+def assert_same_end(whole: Path, broken: Path) -> None:
+    """Both runs end at the same step with the same weights, optimizer states and losses."""
+    (recipe, log), (other, record) = (read_state(out / CHECKPOINT) for out in (whole, broken))
+    assert recipe == other
+    assert (record.step, record.tokens, record.curve) == (log.step, log.tokens, log.curve)
+    weights = [load_file(out / CHECKPOINT) for out in (whole, broken)]
     assert weights[0].keys() == weights[1].keys()
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+@pytest.fixture(autouse=True)
+def shown_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a few steps have a curve."""
+    monkeypatch.setattr(train, "SHOW_EVERY", 5)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that was never broken."""
+    out = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("autottt.pretraining.train.Validation.run", lambda self, model: {})
+        patched.setattr(train, "SHOW_EVERY", 5)
+        pretrain(RECIPE, out, save_every=4)
+    return out
+
+
+@pytest.mark.parametrize(("steps", "kept"), [(0, 0), (3, 0), (6, 4), (8, 8)])
+def test_a_killed_run_ends_where_an_unbroken_run_ends(
+    tmp_path: Path, whole: Path, killed_after: Callable[..., None], steps: int, kept: int
+) -> None:
+    """Killed at a save, between two or before the second, it resumes as if it had not been."""
+    killed_after(steps, RECIPE, tmp_path, save_every=4)
+    recipe, record = read_state(tmp_path / CHECKPOINT)
+    assert (recipe, record.step) == (RECIPE, kept)
+    pretrain(RECIPE, tmp_path, save_every=4)
+    assert_same_end(whole, tmp_path)
+
+
+def test_a_stopped_run_keeps_the_step_in_hand(tmp_path: Path, whole: Path) -> None:
+    """Told to stop between two saves it saves, says so, and goes on from that step."""
+    asked = itertools.count(1)
+    with pytest.raises(StoppedError, match="SIGTERM: stopped after step 7 of 12"):
+        pretrain(RECIPE, tmp_path, stopped=lambda: "SIGTERM" if next(asked) == 7 else None)
+    assert read_state(tmp_path / CHECKPOINT)[1].step == 7
+    pretrain(RECIPE, tmp_path)
+    assert_same_end(whole, tmp_path)
+
+
+def test_signals_to_the_whole_group_do_not_end_the_workers(tmp_path: Path, whole: Path) -> None:
+    """Ctrl-C reaches the process that makes batches, too, which goes on until it is ended."""
+
+    def interrupt() -> None:
+        for child in psutil.Process().children():
+            child.send_signal(2)
+            child.send_signal(15)
+
+    pretrain(RECIPE, tmp_path, stopped=interrupt)
+    assert_same_end(whole, tmp_path)
+
+
+def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
+    """Where the folder holds a run of another recipe it is left as it is."""
+    pretrain(replace(RECIPE, steps=1), tmp_path)
+    with pytest.raises(InputError, match="another recipe"):
+        pretrain(replace(RECIPE, hidden=16), tmp_path)
+    assert read_state(tmp_path / CHECKPOINT)[1].step == 1
+
+
+@pytest.mark.parametrize("step", [7, 12])
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Weights that are not finite are never saved, at the end as little as between."""
+    loss, taken = train.sequence_loss, itertools.count(1)
+
+    def diverging(*batch: Any) -> torch.Tensor:
+        return loss(*batch) * (float("inf") if next(taken) == step else 1.0)
+
+    monkeypatch.setattr(train, "sequence_loss", diverging)
+    with pytest.raises(DivergenceError, match=f"step {step} is not finite; .* keeps step"):
+        pretrain(RECIPE, tmp_path, save_every=4)
+    assert read_state(tmp_path / CHECKPOINT)[1].step == (4 if step == 7 else 8)
+    assert all(t.isfinite().all() for t in load_file(tmp_path / CHECKPOINT).values())
+
+
+def test_without_a_compiler_training_is_not_compiled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It goes on, slower, and says what to install."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    model = new_model(RECIPE)
+    with caplog.at_level(logging.WARNING):
+        assert body_of(model, replace(RECIPE, compile=True)) is model.model
+    assert "C++ compiler" in caplog.text
+
+
+@pytest.mark.parametrize(("device", "attention"), [("cpu", "eager"), ("cuda", "sdpa")])
+def test_the_pace_is_that_of_the_attention_that_trains(
+    monkeypatch: pytest.MonkeyPatch, device: str, attention: str
+) -> None:
+    """The trial behind --minutes has the model that the device will train."""
+    asked = []
+
+    def refused(recipe: Any, *, attention: str) -> None:
+        asked.append(attention)
+        raise Killed
+
+    monkeypatch.setattr(train, "new_model", refused)
+    with pytest.raises(Killed):
+        pace.seconds_per_step(RECIPE, device)
+    assert asked == [attention] == [attention_on(device)]
 
 
 def test_a_release_is_loaded_by_name_like_any_model(tmp_path: Path) -> None:
@@ -105,13 +201,25 @@ def test_loss_and_pace_go_to_tensorboard(tmp_path: Path) -> None:
     """An event file beside the checkpoint holds the loss, the tokens a second and the rate."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    pretrain(replace(RECIPE, steps=25), tmp_path, save_every=25)
+    pretrain(replace(RECIPE, steps=5), tmp_path)
     events = EventAccumulator(str(tmp_path)).Reload()
     assert {"loss", "tokens/s", "rate"} <= set(events.Tags()["scalars"])
-    assert events.Scalars("loss")[0].step == 25
+    assert events.Scalars("loss")[0].step == 5
 
 
-def test_every_contender_is_timed_on_the_same_batches() -> None:
+def test_a_resumed_run_has_every_step_once_on_its_board(
+    tmp_path: Path, killed_after: Callable[..., None]
+) -> None:
+    """What was written after the checkpoint that a run resumes from counts no more."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    killed_after(10, RECIPE, tmp_path, save_every=8)
+    pretrain(RECIPE, tmp_path, save_every=8)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [5, 10]
+
+
+def test_every_contender_is_timed_on_the_same_rows() -> None:
     """The comparison with Trainer gives a pace for each, this recipe first."""
     paces = compare(replace(RECIPE, tokens=512), steps=2)
     assert [pace.name for pace in paces][::2] == ["autottt", "Trainer"]

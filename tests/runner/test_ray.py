@@ -65,6 +65,14 @@ def deadly() -> Solver:
     return Solver(Deadly(mirror, mirror))
 
 
+def late(folder: Path, workers: int) -> Solver:
+    """What an actor loads, in no time by the first `workers` of them."""
+    (folder / str(os.getpid())).touch()
+    if len(list(folder.iterdir())) > workers:
+        time.sleep(60.0)
+    return deadly()
+
+
 def learner() -> Solver:
     """A model that is right once trained."""
     return Solver(FakeModel(wrong, mirror))
@@ -138,6 +146,26 @@ def test_a_dead_or_hung_actor_is_replaced(tmp_path: Path) -> None:
     for name in ("t3", "t4"):
         assert (found[name]["error"]["kind"], found[name]["attempt"]) == ("Crash", 2)
     assert {o["attempt"] for o in found.values() if o["error"] is None} == {1}
+
+
+def test_others_go_on_while_an_actor_is_replaced(tmp_path: Path) -> None:
+    """What they answer is recorded before the new one has loaded its model."""
+    loaded = tmp_path / "loaded"
+    loaded.mkdir()
+    tasks = TASKS[3:4] + TASKS[5:]
+    with Fleet(partial(late, loaded, 2), workers=2) as fleet:
+        fleet.describe(Settings("icl", retries=0))
+        begin = time.monotonic()
+        tally = run(tmp_path / "out", fleet, Known(tasks), Settings("icl", retries=0), stop=Stop())
+        assert time.monotonic() - begin < 30
+    assert (tally.answered, tally.failed, tally.waiting) == (3, 1, 0)
+
+
+def test_a_new_actor_is_waited_for_where_there_is_no_other(tmp_path: Path) -> None:
+    """The only actor dies, and the tasks that are left are answered all the same."""
+    with Fleet(deadly, workers=1) as fleet:
+        tally = run(tmp_path, fleet, Known(TASKS[:4]), Settings("icl", retries=1), stop=Stop())
+    assert (tally.answered, tally.failed, tally.waiting) == (3, 1, 0)
 
 
 def test_a_cluster_with_a_token(tmp_path: Path) -> None:

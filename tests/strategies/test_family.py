@@ -545,6 +545,27 @@ def test_a_common_training_that_fails_is_done_one_by_one(
     assert "one by one" in caplog.text
 
 
+class Counting(FakeModel):
+    """A model that notes how many adapters each training has."""
+
+    def train(self, batches: Sequence[Any], *args: Any, **given: Any) -> list[TrainRecord]:
+        self.sizes = [*getattr(self, "sizes", []), len(batches)]
+        return super().train(batches, *args, **given)
+
+
+@pytest.mark.parametrize(("max_bytes", "trained"), [(2**20, [2]), (15, [1, 1])])
+def test_what_the_cache_cannot_hold_is_not_trained_together(
+    max_bytes: int, trained: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A common training whose adapters would be dropped is left out, and it is said how to mend."""
+    model = Counting(before=lambda g: g, after=lambda g: g)
+    solver = Solver(model, adapters=AdapterCache(max_bytes=max_bytes))
+    found = solver.solve_many([filling(1), filling(2)], strategy="ttt", together=2)
+    assert all(isinstance(answer, Answer) for answer in found)
+    assert model.sizes == trained
+    assert ("a larger AdapterCache" in caplog.text) == (trained == [1, 1])
+
+
 def test_keys_tell_demonstrations_apart() -> None:
     """The key depends on inputs, outputs and order, and not on the query."""
     task = filling()

@@ -28,20 +28,29 @@ LEAST_SHARED = 64  # tokens of a common beginning
 
 
 def batches(
-    owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int
+    owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int, *, paths: int = 1
 ) -> Iterator[Sequence[Sequence[int]]]:
     """Consecutive prompts that are read together: what memory allows, and alike in how they begin.
 
-    `more` tokens follow each. Prompts of adapters of their own stay together.
+    `more` tokens follow each, on up to `paths` paths. Prompts of adapters of their own stay
+    together.
     """
     if owner.grouped:
         yield prompts
         return
-    begin, room = 0, owner.decoding_tokens()
+    begin, room = 0, owner.decoding_tokens(paths)
     for end in range(1, len(prompts) + 1):
         if end == len(prompts) or not _together(prompts[begin : end + 1], more, room):
             yield prompts[begin:end]
             begin = end
+
+
+def most_paths(least: float) -> int:
+    """How many completions of a prompt a search for those above a probability has at most.
+
+    They are disjoint, and the greedy one is kept however improbable it is.
+    """
+    return math.floor(1 / least) + 1
 
 
 def _together(prompts: Sequence[Sequence[int]], more: int, room: int) -> bool:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -20,11 +18,22 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
-from autottt.adapters.models.decoding import Greedy, Threshold, batches, score_answers
+from autottt.adapters.models.decoding import (
+    Greedy,
+    Threshold,
+    batches,
+    most_paths,
+    score_answers,
+)
 from autottt.adapters.models.fingerprint import fingerprint, whole_fingerprint
 from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_reading import FusedReader, can_read
-from autottt.adapters.models.loading import ModelSettings, load_module, load_tokenizer
+from autottt.adapters.models.loading import (
+    ModelSettings,
+    has_compiler,
+    load_module,
+    load_tokenizer,
+)
 from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
@@ -73,8 +82,7 @@ class HuggingFaceModel:
         `ranks` is for the other processes of one model. Raises `InputError` where compiling needs a
         C++ compiler and there is none.
         """
-        compilers = os.environ.get("CXX", "c++"), "g++", "clang++"
-        if compiled and not any(map(shutil.which, compilers)):
+        if compiled and not has_compiler():
             raise InputError("compiled steps need a C++ compiler; there is none: apt install g++")
         from transformers import DynamicCache
 
@@ -321,7 +329,7 @@ class HuggingFaceModel:
     ) -> list[list[Completion]]:
         return [
             found
-            for some in batches(self, prompts, max_new_tokens)
+            for some in batches(self, prompts, max_new_tokens, paths=most_paths(least))
             for found in Threshold(self, some, max_new_tokens, stop, deadline, least).run()
         ]
 
@@ -329,11 +337,14 @@ class HuggingFaceModel:
         room = SHARE * free_bytes(self.device)
         return int(room // step_bytes(self.module.config.get_text_config(), 1, length))
 
-    def decoding_tokens(self) -> int:
-        """How many tokens of prompts and answers are decoded together, by free memory."""
+    def decoding_tokens(self, paths: int = 1) -> int:
+        """How many tokens of prompts and answers are decoded together, by free memory.
+
+        `paths` is how many completions of a prompt there may be at once.
+        """
         each = 2 * cache_bytes(self.module.config.get_text_config())  # twice while rows are copied
         free = self.ranks.agreed(free_bytes)(self.device)
-        return min(DECODED_TOKENS, int(SHARE * free // each))
+        return min(DECODED_TOKENS, int(SHARE * free // (each * paths)))
 
     def peak_bytes(self) -> int:
         return peak_bytes(self.device)

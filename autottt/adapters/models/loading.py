@@ -6,6 +6,8 @@ operator says so. A failure becomes an error that says what to do.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +15,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 
 from autottt.adapters.models.attention import attend_on_cpu
+from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import InputError, UnknownNameError
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SHIPPED = {"embedded": ASSETS / "embedded"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
+POINTER = b"version https://git-lfs"  # what a file begins with that git-lfs has not fetched
+READ = (".json", ".model", ".safetensors")  # ends of the names of a model's files
+LOADING = (  # what a model that cannot be loaded may raise
+    ImportError,
+    KeyError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -122,11 +137,30 @@ def load_module(name: str, settings: ModelSettings) -> Any:
             f"{name!r} ({module.config.model_type}) has recurrent layers; autottt reads prompts in "
             "pieces and copies what was read, which only works where every layer is attention"
         )
+    _check_places(module, name, settings)
     if "device_map" not in options and settings.tensor_parallel == 1:
-        module.to(device_of(settings))  # type: ignore[arg-type]
+        with _reported(name):
+            module.to(device_of(settings))  # type: ignore[arg-type]
     module.train(False)
     attend_on_cpu(module)
     return module
+
+
+def _check_places(module: Any, name: str, settings: ModelSettings) -> None:
+    """Raises `InputError` where weights are fetched for every pass, as no device keeps them."""
+    weights = list(module.parameters())
+    away = sum(weight.is_meta for weight in weights)
+    if away:
+        raise InputError(
+            f"--device-map {settings.device_map!r} leaves {away} of {len(weights)} weights of "
+            f"{name!r} to the CPU or the disk, as the devices have no room for them, and autottt "
+            "cannot work so; take a smaller model, --quantize 4bit, more GPUs or --device cpu"
+        )
+
+
+def has_compiler() -> bool:
+    """Whether there is the C++ compiler that torch needs to compile for a CPU."""
+    return any(map(shutil.which, (os.environ.get("CXX", "c++"), "g++", "clang++")))
 
 
 def device_of(settings: ModelSettings) -> str:
@@ -190,14 +224,14 @@ def _reported(name: str) -> Iterator[None]:
     """Turn a loading failure into an `UnknownNameError` that says what to do."""
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError) as error:
+    except LOADING as error:
         why = (str(error) or type(error).__name__).splitlines()[0]
         raise UnknownNameError(
-            f"model {name!r} could not be loaded ({why}); {_remedy(error)}"
+            f"model {name!r} could not be loaded ({why}); {_remedy(name, error)}"
         ) from (error)
 
 
-def _remedy(error: BaseException) -> str:
+def _remedy(name: str, error: BaseException) -> str:
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     chain = [error]
@@ -216,7 +250,31 @@ def _remedy(error: BaseException) -> str:
         )
     if "trust_remote_code" in text:
         return "it needs code of its own, which is run only with --trust-remote-code"
+    if any(map(is_out_of_memory, chain)):
+        return (
+            "it needs more memory than is free: take a smaller model, --quantize 4bit, or "
+            "--device-map auto where there are several GPUs"
+        )
+    pointer = _pointer(name)
+    if pointer is not None:
+        return (
+            f"{pointer} is a pointer of git-lfs and not the file itself: install git-lfs, then run "
+            "`git lfs pull` in its folder"
+        )
+    if any(isinstance(e, SafetensorError) for e in chain):
+        return "its weights are damaged or cut short: copy or download it again"
     return (
         "give a local folder with config, tokenizer and safetensors weights (pickled weights are "
         "not read), or a hub name"
     )
+
+
+def _pointer(name: str) -> Path | None:
+    """A file of a local model that git-lfs has not fetched, if there is one."""
+    folder = source(name)
+    for file in sorted(Path(folder).iterdir()) if os.path.isdir(folder) else []:
+        if file.suffix in READ and os.access(file, os.R_OK):
+            with file.open("rb") as opened:
+                if opened.read(len(POINTER)) == POINTER:
+                    return file
+    return None

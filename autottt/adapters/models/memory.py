@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import resource
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 
+from autottt.errors import StrategyError
+
+T = TypeVar("T")
 SHARE = 0.8  # of the memory that is free, for one step
 BYTES = 2  # of a bf16 value
 
@@ -54,3 +58,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def within_memory(call: Callable[[], T], what: str) -> T:
+    """What the call gives. Raises `StrategyError` where memory runs out, with all it held freed."""
+    try:
+        return call()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    raise StrategyError(f"{what} ran out of memory; a smaller model or a shorter task needs less")

@@ -138,7 +138,7 @@ def grid_colour_steps(rng: Rng) -> PairMaker:
 
 @family("motion", dims=2)
 def grid_turn_whole(rng: Rng) -> PairMaker:
-    """The whole square grid is turned or mirrored in one fixed way."""
+    """The whole grid is turned or mirrored in one fixed way."""
     side, palette, way = sizes(rng), colours(rng, between(rng, 2, 6)), between(rng, 1, 7)
     density = rng.uniform(0.3, 0.9)
 

@@ -132,7 +132,7 @@ def text_compare(rng: Rng) -> TextMaker:
 
 @text_family("truth")
 def text_liar(rng: Rng) -> TextMaker:
-    """Each person says whether the next one lies; the first one's honesty settles the last's."""
+    """Each person says whether the one before lies; the first one's honesty settles the last's."""
     say, people = verdict(rng), counts(rng, 2, 4)
 
     def pair() -> TextPair | None:

@@ -7,12 +7,14 @@ import math
 
 import pytest
 
+from autottt.adapters.models import huggingface
 from autottt.adapters.models.base import (
     BiasSettings,
     PrefixSettings,
     TokenSequence,
     TrainSettings,
 )
+from autottt.adapters.models.decoding import batches, most_paths
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.errors import ContextLengthError
@@ -69,6 +71,19 @@ def test_search_keeps_the_greedy_answer(model: HuggingFaceModel, prompts: list[l
     found = model.search(prompts, max_new_tokens=8, stop="\n\n", least=0.999999)
     assert [[c.text for c in some] for some in found] == [[c.text] for c in greedy]
     assert all(len(some) == 1 for some in found)
+
+
+def test_a_search_needs_room_for_all_its_paths(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where memory holds so many tokens, the paths of all prompts of a batch share them."""
+    monkeypatch.setattr(huggingface, "free_bytes", lambda device: 10**6)
+    room = model.decoding_tokens()
+    assert 0 < room < huggingface.DECODED_TOKENS
+    assert model.decoding_tokens(most_paths(0.09)) == pytest.approx(room / 12, abs=1)
+    short = [[1] * (room // 24 - 1)] * 4
+    assert [len(some) for some in batches(model, short, 1)] == [4]
+    assert [len(some) for some in batches(model, short, 1, paths=12)] == [2, 2]
 
 
 def test_rows_that_end_early_leave_the_others_alone(

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fingerprint import _scales
@@ -225,3 +226,68 @@ def test_a_process_that_does_not_start_is_an_error(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("autottt.adapters.models.ranks.FOLLOW", "raise ValueError('no luck')")
     with pytest.raises(WorkerError, match="no luck"):
         HuggingFaceModel("embedded", settings=ModelSettings(tensor_parallel=3))
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("model.safetensors", POINTER, "model.safetensors is a pointer of git-lfs"),
+        ("tokenizer.json", POINTER, "tokenizer.json is a pointer of git-lfs"),
+        ("model.safetensors", b"", "copy or download it again"),
+    ],
+)
+def test_files_that_are_not_whole_are_explained(
+    file: str, content: bytes, said: str, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """A clone without git-lfs and a copy that was cut short each say what to do."""
+    folder = tmp_path / "cut"
+    shutil.copytree(tiny_model_folder, folder)
+    (folder / file).write_bytes(content)
+    with pytest.raises(UnknownNameError, match=said):
+        HuggingFaceModel(str(folder))
+
+
+def test_weights_of_another_shape_are_an_error(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """A config beside weights of another model is told like any other failure of loading."""
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_model_folder, folder)
+    config = json.loads((folder / "config.json").read_text()) | {"hidden_size": 64}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UnknownNameError, match="could not be loaded"):
+        HuggingFaceModel(str(folder))
+
+
+@pytest.mark.parametrize("place", ["from_pretrained", "to"])
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+def test_a_model_that_memory_has_no_room_for_is_an_error(
+    place: str, error: Exception, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is read or moved to its device, the remedy is to need less memory."""
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(LlamaForCausalLM, place, full)
+    with pytest.raises(UnknownNameError, match="more memory than is free"):
+        HuggingFaceModel(str(tiny_model_folder))
+
+
+def test_a_model_that_is_partly_off_its_devices_is_refused(
+    tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that a device map leaves on the CPU or the disk are named before any work is done."""
+    real = LlamaForCausalLM.from_pretrained
+
+    def offloading(*args: Any, device_map: str, **kwargs: Any) -> Any:
+        module = real(*args, **kwargs)
+        module.model.layers[1].to("meta")  # as accelerate leaves what it fetches for every pass
+        return module
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", offloading)
+    with pytest.raises(InputError, match=r"--device-map 'auto' leaves 9 of 21 .* --quantize"):
+        HuggingFaceModel(str(tiny_model_folder), settings=ModelSettings(device_map="auto"))

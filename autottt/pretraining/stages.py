@@ -1,0 +1,80 @@
+"""Runs that follow one another: a run may start from the weights that the one before released.
+
+Batch i is a function of the seed and i, so a run whose seed an earlier stage had would train on
+that stage's batches again.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from autottt.errors import InputError
+from autottt.pretraining.recipe import Log, Recipe, Run, recipe_of
+
+TRAINING_LOG = "training_log.json"
+SHAPE = ("hidden", "layers", "heads", "intermediate", "context", "rope_theta")
+PACE = ("tokens", "learning_rate", "matrix_learning_rate")  # what a size sets, too
+
+
+def released_stages(folder: Path) -> list[Run]:
+    """The runs behind a released model, the first one first; raises `InputError`."""
+    path = folder / TRAINING_LOG
+    if not path.is_file():
+        raise InputError(f"{folder} is no folder that --release wrote")
+    try:
+        return _stages(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not a training log of this recipe ({error!r}); release the model again"
+        ) from error
+
+
+def earlier_stages(record: Log) -> list[Run]:
+    """The runs before the one that wrote the log, the first one first."""
+    return [] if record.earlier is None else _stages(record.earlier)
+
+
+def _stages(written: dict[str, Any]) -> list[Run]:
+    known = {f.name for f in fields(Recipe)}  # the recipe of an old log has others
+    recipe = recipe_of({k: v for k, v in written["recipe"].items() if k in known})
+    record = Log(**written["log"])
+    return [*earlier_stages(record), (recipe, record)]
+
+
+def usual_next(stages: list[Run]) -> dict[str, Any]:
+    """What the recipe of a next stage has where nothing else is asked for.
+
+    The size is that of the last stage, the seed the lowest that none had; rows are full from the
+    first step on, as the curriculum of short rows is for random weights.
+    """
+    last, used = stages[-1][0], _seeds(stages)
+    seed = next(n for n in count() if n not in used)
+    return {n: getattr(last, n) for n in (*SHAPE, *PACE)} | {"seed": seed, "short_share": 0.0}
+
+
+def check_next(recipe: Recipe, stages: list[Run]) -> None:
+    """Raises `InputError` where a recipe cannot go on from these stages."""
+    last = stages[-1][0]
+    differs = [
+        f"{name} {getattr(last, name)}, not {getattr(recipe, name)}"
+        for name in SHAPE
+        if getattr(last, name) != getattr(recipe, name)
+    ]
+    if differs:
+        raise InputError(
+            f"{recipe.start_from} has {'; '.join(differs)}; leave out --size to go on from it"
+        )
+    used = _seeds(stages)
+    if recipe.seed in used:
+        raise InputError(
+            f"{recipe.start_from} was trained on the batches of seed {recipe.seed}; leave out "
+            f"--seed, or give another than {', '.join(map(str, sorted(used)))}"
+        )
+
+
+def _seeds(stages: list[Run]) -> set[int]:
+    return {recipe.seed for recipe, _ in stages}
