@@ -30,7 +30,7 @@ clean:
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(or $(PYTHON),false) -c '$(NEW)' 2>/dev/null || { echo "Python 3.11 or newer is needed: apt install python3 python3-venv, or PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@! test -d $(VENV) || $(BIN)/python -c '$(NEW)' 2>/dev/null || rm -rf $(VENV)
+	@! test -f $(VENV)/pyvenv.cfg || $(BIN)/python -c '$(NEW)' 2>/dev/null || rm -rf $(VENV)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "the venv module is needed: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) -c constraints.txt -e '.[dev]'

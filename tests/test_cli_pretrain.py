@@ -19,7 +19,7 @@ from typer.testing import CliRunner, Result
 from autottt.adapters.models.loading import SHIPPED
 from autottt.cli import app
 from autottt.cli.pretrain import choose_recipe, sized, stopping
-from autottt.errors import InputError
+from autottt.errors import InputError, LockedError
 from autottt.pretraining import train
 from autottt.pretraining.checkpoint import CHECKPOINT, read_state
 from autottt.pretraining.recipe import SIZES, Log, Recipe
@@ -110,9 +110,28 @@ def test_a_killed_run_leaves_its_folder_free() -> None:
         "stopped=lambda: os.kill(os.getpid(), 9))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
-    time.sleep(1)
-    with locked(Path("run")):
-        assert read_state(Path("run") / CHECKPOINT)[1].step == 0
+    until = time.monotonic() + 30
+    while True:
+        try:
+            with locked(Path("run")):
+                assert read_state(Path("run") / CHECKPOINT)[1].step == 0
+            break
+        except LockedError:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+
+
+def test_a_batch_that_cannot_be_made_ends_the_run() -> None:
+    """The process that makes batches raises; the trainer ends with it and does not hang."""
+    code = (
+        "from pathlib import Path; from autottt.pretraining import recipe, train\n"
+        "def fail(self, step): raise MemoryError('no room')\n"
+        "train.BatchPlan.batch = fail\n"
+        f"train.pretrain(recipe.Recipe(**{TINY}), Path('run'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], stderr=subprocess.PIPE, timeout=120)
+    assert done.returncode == 1
+    assert b"no room" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -159,6 +178,7 @@ def test_a_release_may_be_written_again_with_the_runs_beside_it() -> None:
     [
         (["--beside", "other"], "give --release"),
         (["--release", "run"], "a folder of its own"),
+        (["--release", "."], "a folder of its own"),
         (["--release", "mine"], "mine is not empty and holds no released model"),
         (["--release", "file/model"], "cannot hold files"),
         (["--release", "model", "--beside", "nowhere"], "nowhere holds no checkpoint"),

@@ -84,14 +84,16 @@ def calibrate(
     from autottt.cli.live import Bars
     from autottt.controller.outcomes import read_outcomes
     from autottt.controller.policy import Policy
-    from autottt.evaluation.calibrate import calibrated, certifies, split
-    from autottt.evaluation.collect import group_names, sweep
+    from autottt.evaluation.calibrate import calibrated, certifies, regrouped, split
+    from autottt.evaluation.collect import group_of, sweep
     from autottt.evaluation.evaluate import evaluate
 
     begun = read_outcomes(log) if log.exists() else []
     names = known_strategies(strategy or (list(begun[0].arms) if begun else list(ARMS)))
     chosen = load_tasks(tasks)
-    groups = set(group_names([task.id for task in chosen])) | {o.group for o in begun}
+    groups = {o.group for o in begun} | {group_of(task.id) for task in chosen}
+    if len(groups) == 1:
+        groups = {o.task_id for o in begun} | {task.id for task in chosen}
     fitting = sum(not certifies(group) for group in groups)
     if fitting < FEWEST:
         raise InputError(
@@ -112,7 +114,7 @@ def calibrate(
             alone=True,
             progress=bars,
         )
-    fitted, kept = split(read_outcomes(log))
+    fitted, kept = split(regrouped(read_outcomes(log)))
     gate = calibrated(fitted, certify=kept, seed=seed)
     gate.save(gate_file)
     console = Console()

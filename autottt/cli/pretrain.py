@@ -39,7 +39,8 @@ def pretrain(
         typer.Option(help="tiny, small, base or large; base, the default, is what is shipped."),
     ] = None,
     optimizer: Annotated[
-        str | None, typer.Option(help="Of the matrices: muon, the default, or adamw.")
+        str | None,
+        typer.Option(help="Of the matrices: muon, the default, or adamw; else that of START_FROM."),
     ] = None,
     start_from: Annotated[
         Path | None,
@@ -116,8 +117,8 @@ def check_release(out: Path, release: Path | None, beside: Sequence[Path]) -> No
         if beside:
             raise InputError("--beside is for the card of a release; give --release, too")
         return
-    if release.resolve() == out.resolve():
-        raise InputError(f"--release is a folder of its own, not {out}, which is --out")
+    if release.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"--release is a folder of its own, not {release}, which holds --out")
     writable(release / "README.md")
     from autottt.pretraining.checkpoint import read_state
     from autottt.pretraining.release import check_target, checkpoint_in

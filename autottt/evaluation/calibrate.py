@@ -29,6 +29,13 @@ def split(outcomes: Sequence[Outcome]) -> tuple[list[Outcome], list[Outcome]]:
     )
 
 
+def regrouped(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """With each task a group of its own, where all are of one group."""
+    if len({outcome.group for outcome in outcomes}) > 1:
+        return list(outcomes)
+    return [replace(outcome, group=outcome.task_id) for outcome in outcomes]
+
+
 def certifies(group: str) -> bool:
     """Whether the tasks of a group are kept for certifying."""
     return zlib.crc32(group.encode()) % 10 < CERTIFY

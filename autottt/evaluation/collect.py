@@ -100,11 +100,11 @@ def sweep(
     alone: bool = False,
     progress: Progress = no_progress,
 ) -> int:
-    """Log the given strategies on tasks whose targets are known, in the groups of `group_names`.
+    """Log the given strategies on tasks whose targets are known, grouped by `group_of`.
 
     `alone` is for a log of this model only; raises `InputError` where it has others.
     """
-    grouped = list(zip(group_names([task.id for task in tasks]), tasks, strict=True))
+    grouped = [(group_of(task.id), task) for task in tasks]
     loaded = HuggingFaceModel(model, settings=settings)
     others = {o.model for o in read_outcomes(out)} if alone and out.exists() else set()
     if others - {loaded.fingerprint}:
@@ -112,13 +112,9 @@ def sweep(
     return measure_all(grouped, out, loaded, strategies, seed, progress, jobs=jobs, until=until)
 
 
-def group_names(ids: Sequence[str]) -> list[str]:
-    """The group of each task: its id without a number at the end.
-
-    Where that makes one group of all, the numbers part no kinds, and each task is its own.
-    """
-    names = [name.rstrip("0123456789").rstrip("_-") or name for name in ids]
-    return names if len(set(names)) > 1 else list(ids)
+def group_of(name: str) -> str:
+    """The group of a task by its id: that without a number at the end."""
+    return name.rstrip("0123456789").rstrip("_") or name
 
 
 def measure_all(

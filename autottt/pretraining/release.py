@@ -33,11 +33,12 @@ def release(out: Path, target: Path, beside: Sequence[Path] = ()) -> Path:
     model.config.use_cache = True
     model.config.prompt_format = "arrow"  # how `huggingface` shall ask it
     model.to(torch.bfloat16)  # type: ignore[arg-type]
+    target.mkdir(parents=True, exist_ok=True)
+    log = {"recipe": asdict(recipe), "log": asdict(record)}
+    (target / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n")  # first: see check_target
     model.save_pretrained(target)
     (target / "model.safetensors").chmod(0o644)  # written for its owner alone
     build_byte_tokenizer(recipe.context).save_pretrained(target)
-    log = {"recipe": asdict(recipe), "log": asdict(record)}
-    (target / TRAINING_LOG).write_text(json.dumps(log, indent=1) + "\n")
     (target / "README.md").write_text(model_card(recipe, record, others))
     return target
 

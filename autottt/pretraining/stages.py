@@ -17,7 +17,7 @@ from autottt.pretraining.recipe import Log, Recipe, Run, recipe_of
 
 TRAINING_LOG = "training_log.json"
 SHAPE = ("hidden", "layers", "heads", "intermediate", "context", "rope_theta")
-PACE = ("tokens", "learning_rate", "matrix_learning_rate")  # what a size sets, too
+PACE = ("tokens", "optimizer", "learning_rate", "matrix_learning_rate")  # what goes on likewise
 
 
 def released_stages(folder: Path) -> list[Run]:
@@ -48,8 +48,8 @@ def _stages(written: dict[str, Any]) -> list[Run]:
 def usual_next(stages: list[Run]) -> dict[str, Any]:
     """What the recipe of a next stage has where nothing else is asked for.
 
-    The size is that of the last stage, the seed the lowest that none had; rows are full from the
-    first step on, as the curriculum of short rows is for random weights.
+    Size, optimizer and rates are those of the last stage, the seed the lowest that none had; rows
+    are full from the first step on, as the curriculum of short rows is for random weights.
     """
     last, used = stages[-1][0], _seeds(stages)
     seed = next(n for n in count() if n not in used)

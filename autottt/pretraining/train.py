@@ -285,12 +285,15 @@ def _machine(device: str) -> str:
 
 
 def _timed(loader: DataLoader[Any], record: Log) -> Iterator[tuple[Tensor, Tensor]]:
-    begin = time.perf_counter()
-    for item in loader:
-        yield item
-        now = time.perf_counter()
-        record.seconds += now - begin
-        begin = now
+    begin, items = time.perf_counter(), iter(loader)
+    try:
+        for item in items:
+            yield item
+            now = time.perf_counter()
+            record.seconds += now - begin
+            begin = now
+    finally:  # an error that was raised in it would keep it, and the exit would wait for workers
+        items._shutdown_workers()  # type: ignore[attr-defined]
 
 
 def optimizers_of(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:

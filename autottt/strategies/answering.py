@@ -106,31 +106,43 @@ class Experts(Vote):
     (nats, <= 0), the score of the answer given and the mean over views (those that wrote it, for
     the only answer) of its log-probability, each the mean over queries.
 
-    A trained model scores rivals with the others, which spares reading the prompts once more: the
-    evidence then has what `over_rivals` says and, by the tokens read, their share of the seconds.
+    Where it does score, a trained model scores rivals with the others, which spares reading the
+    prompts once more: the evidence then has what `over_rivals` says and, by the tokens read, their
+    share of the seconds.
     """
 
     judged: int = JUDGED
     suffix: ClassVar[str] = "+experts"  # of the name of a strategy that answers so instead
 
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
-        views, shown = self.views.draw(task, context.seed), self.views.shown
         begin = time.monotonic()
         voted = super().answer(task, context, members)
-        left, spent = context.seconds_left(), time.monotonic() - begin
+        return self._judged(task, context, members, voted, time.monotonic() - begin)
+
+    def _judged(
+        self,
+        task: Task,
+        context: RunContext,
+        members: Sequence[Member],
+        voted: Answered,
+        spent: float,
+    ) -> Answered:
+        """The choice among the answers of a vote that took `spent` seconds."""
         own = [[c.output for c in of[: self.judged]] for of in voted.candidates]
-        rivals = _complete(context.rivals) if members and all(own) else ()
-        pools = _pools(own, rivals)
-        if not any(pools):
+        if not any(len(outputs) > 1 for outputs in own):
             return _with_choice(voted)
+        left = context.seconds_left()
         if left is not None and left < spent:  # scoring takes less
             return voted
+        views, shown = self.views.draw(task, context.seed), self.views.shown
+        rivals = _complete(context.rivals) if members and all(own) else ()
+        pools = _pools(own, rivals)
         begin = time.monotonic()
         try:
             scored = _scores(task, views, shown, pools, context, members)
         except ContextLengthError as error:  # what fits under one view is too long under another
             if rivals:
-                return self.answer(task, replace(context, rivals=()), members)
+                return self._judged(task, replace(context, rivals=()), members, voted, spent)
             log.warning("task %s: its vote was not decided by experts: %s", task.id, error)
             return voted
         seconds = time.monotonic() - begin

@@ -114,7 +114,6 @@ class TTT:
             return
         places = [self._places(task, context) for task in todo]
         seeds = [seed for task in todo for seed in self._seeds(task, context)]
-        known = [tuple(embedding(task, context.model)) for task in todo]
         with context.model.session(self.adapter, seeds=seeds) as session:
             size = len(seeds) * sum(value.nbytes for value in session.state(0).values())
             if size > context.adapters.max_bytes:
@@ -125,6 +124,7 @@ class TTT:
                 )
                 return
             found = self._train(places, context, session)
+        known = [tuple(embedding(task, context.model)) for task in todo]
         for task, stored, like in zip(todo, found, known, strict=True):
             self._keep(task, replace(stored, embedding=like), context)
 

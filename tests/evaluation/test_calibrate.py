@@ -12,7 +12,7 @@ from autottt.controller.difficulty import Rows
 from autottt.controller.outcomes import Outcome
 from autottt.controller.policy import Policy
 from autottt.errors import GateError, InputError
-from autottt.evaluation.calibrate import calibrated, risk_table, split
+from autottt.evaluation.calibrate import calibrated, regrouped, risk_table, split
 from autottt.evaluation.compare_heads import ablation, compare
 from autottt.evaluation.policies import sequential
 
@@ -47,6 +47,14 @@ def test_a_mean_cost_needs_families_to_leave_out(world: World) -> None:
     assert gate.prices == ()
     with pytest.raises(InputError, match="too few groups"):
         gate.price_for(3.0)
+
+
+def test_tasks_of_one_group_are_groups_of_their_own(world: World) -> None:
+    """Numbers that are all that differs part no kinds; where there are kinds, they stay."""
+    kinds = world(60)
+    assert regrouped(kinds) == kinds
+    one = [replace(o, group="task") for o in kinds]
+    assert [o.group for o in regrouped(one)] == [o.task_id for o in one]
 
 
 def test_certifying_needs_other_families_of_the_same_model(world: World) -> None:

@@ -10,7 +10,7 @@ from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
 from autottt.errors import StrategyError, TaskError
-from autottt.evaluation.collect import FIRST_SEED, _judge, group_names, measure, measure_all
+from autottt.evaluation.collect import FIRST_SEED, _judge, measure, measure_all
 from autottt.pretraining import validation
 from autottt.pretraining.recipe import Recipe
 from autottt.strategies.base import RunContext
@@ -49,13 +49,6 @@ def test_every_arm_is_judged_against_the_target() -> None:
     trained = outcome.arms["ttt"]
     assert trained.evidence["agrees_with_icl"] == 0.0
     assert trained.evidence["over_icl"] > 0
-
-
-def test_tasks_are_grouped_by_name_unless_numbers_are_all_that_differs() -> None:
-    """A number at the end of an id parts no kinds; where nothing else does, each is its own."""
-    assert group_names(["fill_1", "fill_20", "move-3", "7"]) == ["fill", "fill", "move", "7"]
-    assert group_names(["task_1", "task_2"]) == ["task_1", "task_2"]
-    assert group_names(["1", "2"]) == ["1", "2"]
 
 
 def test_comparing_answers_is_no_part_of_an_arm() -> None:

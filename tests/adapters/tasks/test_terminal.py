@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 
+from autottt.adapters.tasks.printable import printable_lines
 from autottt.adapters.tasks.terminal import (
     PALETTE,
     answer_row,
@@ -42,6 +43,8 @@ def test_a_text_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in text
     assert "a\ufffd[2J" in text
     assert "d       e" in text
+    kept = "5\N{NO-BREAK SPACE}000\r\n\N{IDEOGRAPHIC SPACE}\N{ZERO WIDTH JOINER}"
+    assert printable_lines(kept) == kept.replace("\r", "")
     assert any(line.strip() == "b" for line in text.splitlines())
 
 
