@@ -141,14 +141,15 @@ class Solver:
         seed: int = 0,
         progress: Progress = no_progress,
         on_event: Listener = no_listener,
+        log: str | Path | None = None,
     ) -> Decision | None:
         """Probe a task; the training that the controller would run next, with its gain and cost.
 
-        None says that it would answer with what is in hand. `solve` with the same checkpoints goes
-        on from there; given a deadline by which that training would not end, it answers with what
-        is in hand. Errors as `solve`.
+        None says that it would answer with what is in hand, which is in the `log` then. `solve`
+        with the same checkpoints goes on from there; given a deadline by which that training would
+        not end, it answers with what is in hand. Errors as `solve`.
         """
-        context = self._context(None, deadline, progress, on_event, None, ())
+        context = self._context(None, deadline, progress, on_event, log, ())
         return checkpoints.offer(*self._enter(task, seed, None, context))
 
     def _enter(

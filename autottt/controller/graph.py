@@ -41,6 +41,9 @@ from autottt.strategies.proposals import check_context
 from autottt.types import Answer, Attempt, Decision, Task
 
 Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
+DAMAGED = (
+    "the base model was not what it had been and has been loaded again; this answer may rest on it"
+)
 STEP_LIMIT = 100  # nodes in one run; a dozen arms need less than half of it
 
 
@@ -174,6 +177,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
         if reason is not None:
             raise StrategyError(f"{name} cannot run on this task: {reason}")
         attempt = strategy.run(task, given)
+        _check(attempt, name, task)
     except AbandonedError as error:
         seconds, shown = time.perf_counter() - begin, error.evidence
         return Attempt(name, (), seconds, 0, 0, None, "abandoned", shown, str(error))
@@ -185,6 +189,17 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     if probe is not None:
         attempt.evidence.update(agreement(attempt, probe))
     return attempt
+
+
+def _check(attempt: Attempt, name: str, task: Task) -> None:
+    """Raises `StrategyError` unless a strategy, perhaps of others, has kept its contract."""
+    if not isinstance(attempt, Attempt) or attempt.strategy != name:
+        raise StrategyError(f"{name} is broken: it gave no attempt of its own")
+    if len(attempt.candidates) != len(task.queries):
+        raise StrategyError(
+            f"{name} is broken: it gave candidates for {len(attempt.candidates)} queries of "
+            f"{len(task.queries)}"
+        )
 
 
 def _verdict(
@@ -199,6 +214,10 @@ def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
     context = runtime.context
     attempts = tuple(from_json(Attempt, a) for a in state["attempts"])
     chosen = next(a for a in attempts if a.strategy == state["in_hand"])
+    restored, warnings = context.model.verify(), context.warnings
+    if not restored:
+        context.model.reload()
+        warnings = (*warnings, DAMAGED)
     answer = Answer(
         task_id=state["task"]["id"],
         answers=chosen.candidates,
@@ -208,9 +227,9 @@ def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
         confidence=state["confidence"],
         seconds=state["spent"],
         tokens=sum(a.tokens for a in attempts),
-        restored=context.model.verify(),
+        restored=restored,
         seed=state["seed"],
-        warnings=context.warnings,
+        warnings=warnings,
     )
     return SolveState(answer=to_json(answer))
 

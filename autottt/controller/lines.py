@@ -22,12 +22,16 @@ def append_line(path: str | Path, record: JSON) -> None:
     line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        _mend_tail(file, path)
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+            _mend_tail(file, path)
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        error.filename = str(path)  # a disk that is full does not say where
+        raise
 
 
 def _mend_tail(file: BinaryIO, path: Path) -> None:

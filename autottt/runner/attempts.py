@@ -158,6 +158,7 @@ def _worked(
             seed=settings.seed,
             progress=stop.progress,
             on_event=stop.event,
+            log=settings.log,
         )
         if offer is not None:
             return _offered(offer)

@@ -17,17 +17,17 @@ from autottt.adapters.models.base import TrainSettings
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.cost import ArmCost, CostModel
 from autottt.controller.difficulty import Gate
-from autottt.controller.graph import build_graph
+from autottt.controller.graph import DAMAGED, build_graph
 from autottt.controller.heads import Head
 from autottt.controller.policy import Policy
 from autottt.controller.probe import shape
 from autottt.controller.state import SolveContext, first_state
 from autottt.errors import ContextLengthError, StrategyError
 from autottt.serialise import from_json
-from autottt.strategies.base import Strategy
+from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.icl import ICL
 from autottt.strategies.ttt import TTT
-from autottt.types import JSON, Answer, Grid, Task
+from autottt.types import JSON, Answer, Attempt, Grid, Task
 
 
 def mirror(grid: Grid) -> Grid:
@@ -113,6 +113,46 @@ def test_a_vote_that_the_trained_model_prefers_is_kept() -> None:
     assert answer.attempts[1].evidence["over_icl"] < 0
     assert answer.strategy == "icl-vote"
     assert answer.answers[0][0].output == TASK.targets[0]  # type: ignore[index]
+
+
+def test_a_damaged_base_is_found_and_loaded_again() -> None:
+    """Whatever changed it: the answer says so, and the next one is of a sound model."""
+    model = FakeModel(before=mirror, after=wrong)
+    model.weights[0] = 3.0
+    answer = solve(model)
+    assert not answer.restored
+    assert DAMAGED in answer.warnings
+    assert model.verify()
+    assert solve(model).restored
+
+
+class Broken:
+    """A strategy of someone else's that gives what it should not."""
+
+    name, summary, trains = "ttt", "broken", True
+
+    def __init__(self, given: Any) -> None:
+        self.given = given
+
+    def unavailable(self, task: Task, context: RunContext) -> str | None:
+        return None
+
+    def run(self, task: Task, context: RunContext) -> Attempt:
+        found: Attempt = self.given
+        return found
+
+
+@pytest.mark.parametrize(
+    "given", [None, Attempt("ttt", (), 0.1, 1), Attempt("other", ((),), 0.1, 1)]
+)
+def test_a_strategy_that_breaks_its_contract_has_failed(given: Any) -> None:
+    """The vote answers where the controller chose it; asked for, it is an error."""
+    strategies = {**STRATEGIES, "ttt": Broken(given)}
+    answer = solve(FakeModel(before=wrong, after=mirror), strategies=strategies)
+    assert answer.strategy == "icl-vote"
+    assert "is broken" in str(answer.attempts[1].error)
+    with pytest.raises(StrategyError, match="is broken"):
+        solve(FakeModel(before=wrong, after=mirror), strategies=strategies, forced="ttt")
 
 
 def test_an_empty_sequence_that_stays_empty_is_no_change() -> None:

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ArmOutcome, Outcome, append_outcome, read_outcomes
 from autottt.errors import InputError
 
@@ -158,3 +159,10 @@ def test_a_missing_log_says_how_to_get_one(tmp_path: Path) -> None:
     """A path that is not there is an input error with the remedy."""
     with pytest.raises(InputError, match="autottt collect"):
         read_outcomes(tmp_path / "none.jsonl")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_named() -> None:
+    """The error says which file could not be written."""
+    with pytest.raises(OSError, match="/dev/full"):
+        append_line("/dev/full", {"a": 1})

@@ -246,6 +246,18 @@ def test_with_a_limit_every_task_is_probed_before_any_is_trained(tmp_path: Path)
         assert [d["chosen"] for d in found["answer"]["decisions"]] == ["ttt-watch", "ttt-watch"]
 
 
+@pytest.mark.parametrize("seconds", [None, 1000.0])
+def test_every_answer_has_its_trace(tmp_path: Path, seconds: float | None) -> None:
+    """Also those that the vote gives at once, and where all tasks are probed first."""
+    log = tmp_path / "traces.jsonl"
+    for name, before in (("easy", mirror), ("hard", wrong)):
+        settings = Settings(log=log)
+        given = Inline(Solver(Trained(before, mirror))), Known(TASKS[:2]), settings
+        assert run(tmp_path / name, *given, stop=Stop(seconds)).answered == 2
+    traces = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [t["strategy"] for t in traces] == ["icl-vote"] * 2 + ["ttt-watch"] * 2
+
+
 def test_what_was_not_trained_in_time_is_answered_with_the_probe(tmp_path: Path) -> None:
     """The training under way ends, no other begins, and every task that was probed has a result."""
     stop = Short()

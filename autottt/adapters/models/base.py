@@ -263,3 +263,6 @@ class LanguageModel(Protocol):
 
     def verify(self) -> bool:
         """Whether every weight is bit for bit what was loaded."""
+
+    def reload(self) -> None:
+        """Load the weights again from their source."""

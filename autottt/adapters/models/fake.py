@@ -168,3 +168,6 @@ class FakeModel:
 
     def verify(self) -> bool:
         return self.weights == [1.0, 2.0]
+
+    def reload(self) -> None:
+        self.weights = [1.0, 2.0]
