@@ -49,13 +49,16 @@ def give_feedback(path: str | Path, task_id: str, *, right: bool) -> None:
 
 
 def read_traces(path: str | Path) -> list[Trace]:
-    """The last trace of every task, with its feedback; raises `InputError` for other files."""
+    """The last trace of every task, with its feedback; raises `InputError` for other files.
+
+    Feedback outlasts a later trace with the same answer of the same model and seed.
+    """
     traces: dict[str, Trace] = {}
     for number, line in _lines(Path(path)):
         where = f"{path}, line {number}"
         if "feedback" in line:
             task_id, right = line["feedback"], line.get("right")
-            if task_id not in traces or not isinstance(right, bool):
+            if not (isinstance(task_id, str) and task_id in traces and isinstance(right, bool)):
                 raise InputError(f"{where}: feedback on {task_id!r}, which is not a task above it")
             traces[task_id] = replace(traces[task_id], right=right)
             continue
@@ -66,15 +69,29 @@ def read_traces(path: str | Path) -> list[Trace]:
             raise InputError(f"{where}: not a trace of `autottt solve --log` ({error})") from error
         if not isinstance(features, dict) or not isinstance(model, str):
             raise InputError(f"{where}: a trace without features or without its model")
-        traces[answer.task_id] = Trace(model, features, answer)
+        trace = Trace(model, features, answer)
+        known = traces.get(answer.task_id)
+        if known is not None and _same_answer(known, trace):
+            trace = replace(trace, right=known.right)
+        traces[answer.task_id] = trace
     return list(traces.values())
+
+
+def _same_answer(one: Trace, other: Trace) -> bool:
+    """Whether the same model, with the same seed, gave the same candidates."""
+    a, b = (
+        (t.model, t.answer.seed, [[c.output for c in found] for found in t.answer.answers])
+        for t in (one, other)
+    )
+    return a == b
 
 
 def outcomes_of(traces: list[Trace], groups: Mapping[str, str] | None = None) -> list[Outcome]:
     """What the traces with feedback say of the arms that ran.
 
-    A strategy that was asked for by name is left out, as there was no probe. `groups` are those of
-    tasks, by id, where they are known; the group of another is the task itself.
+    A strategy that was asked for by name is left out, as there was no probe, and so is a trace
+    without the attempt that gave its answer. `groups` are those of tasks, by id, where they are
+    known; the group of another is the task itself.
     """
     groups = groups or {}
     found = []
@@ -83,7 +100,9 @@ def outcomes_of(traces: list[Trace], groups: Mapping[str, str] | None = None) ->
         if trace.right is None or not trace.features:
             continue
         arms = {}
-        given = next(a for a in answer.attempts if a.strategy == answer.strategy)
+        given = next((a for a in answer.attempts if a.strategy == answer.strategy), None)
+        if given is None:
+            continue
         said = given.winners
         for attempt in answer.attempts:
             if attempt.error is not None:
@@ -111,7 +130,7 @@ def _lines(path: Path) -> Iterator[tuple[int, JSON]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 log.warning("%s ends in a torn line (%d), which is skipped", path, number)
                 return

@@ -56,6 +56,6 @@ def is_json(text: bytes) -> bool:
     """Whether a line is whole: no beginning of a JSON object is itself JSON."""
     try:
         json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

@@ -152,7 +152,7 @@ class _OutcomeRecord(BaseModel):
 def _decode(line: bytes, where: str) -> Outcome:
     try:
         value = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON ({error}); remove the line") from error
     return _parse(value, where)
 

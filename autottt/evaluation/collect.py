@@ -8,6 +8,9 @@ run that was stopped goes on where it was.
 from __future__ import annotations
 
 import logging
+import multiprocessing
+import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -201,8 +204,23 @@ def _elsewhere(
     strategies: Sequence[str],
     seed: int,
 ) -> Outcome | str:
+    _follow_parent()
     context = RunContext(_model(*source), seed, adapters=_adapters(source[0]), related=related)
     return _measured(task, group, context, strategies)
+
+
+@cache
+def _follow_parent() -> None:
+    """Have a worker process end with the one that started it, even where that is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    while os.getppid() == parent.pid:  # it cannot be joined: workers of loky have no sentinel
+        time.sleep(1.0)
+    os._exit(1)
 
 
 @cache

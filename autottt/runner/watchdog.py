@@ -33,7 +33,7 @@ def watched(
     done = threading.Event()
 
     def watch() -> None:
-        if not done.wait(seconds):
+        if not done.wait(min(seconds, threading.TIMEOUT_MAX)):
             logger.error("%s took over %g s; the process ends with code %d", what, seconds, HUNG)
             end(HUNG)
 

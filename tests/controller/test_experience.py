@@ -53,6 +53,38 @@ def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
     assert found["good"].features == {"vote_share": 0.5}
 
 
+def test_feedback_outlasts_the_same_answer(tmp_path: Path) -> None:
+    """Solved again, a task keeps its feedback until its answer, model or seed is another."""
+    path = tmp_path / "traces.jsonl"
+    first, other = attempt("icl-vote", 1), attempt("ttt", 2)
+    trace(path, "one", first, answer="icl-vote")
+    give_feedback(path, "one", right=True)
+    trace(path, "one", first, other, answer="icl-vote")
+    (kept,) = read_traces(path)
+    assert (kept.right, len(kept.answer.attempts)) == (True, 2)
+    line = path.read_text().splitlines()[0]
+    again = json.loads(line)
+    for change in ({"model": "n"}, {"seed": 1}):
+        path.write_text(
+            f'{line}\n{{"feedback": "one", "right": true}}\n{json.dumps(again | change)}\n'
+        )
+        assert [t.right for t in read_traces(path)] == [None]
+    trace(path, "one", first, other, answer="ttt")
+    assert [t.right for t in read_traces(path)] == [None]
+    give_feedback(path, "one", right=False)
+    assert [t.right for t in read_traces(path)] == [False]
+
+
+def test_a_trace_without_the_attempt_that_answered_is_left_out(tmp_path: Path) -> None:
+    """Nothing is known of its arms."""
+    path = tmp_path / "traces.jsonl"
+    trace(path, "good", attempt("icl-vote", 1), answer="icl-vote")
+    give_feedback(path, "good", right=True)
+    (known,) = read_traces(path)
+    strange = replace(known, answer=replace(known.answer, strategy="ttt"))
+    assert [o.task_id for o in outcomes_of([strange, known])] == ["good"]
+
+
 def test_a_reused_adapter_is_charged_its_training(tmp_path: Path) -> None:
     """As in a log of outcomes: where it is learnt from, training is not free."""
     path = tmp_path / "traces.jsonl"
@@ -88,7 +120,16 @@ def test_feedback_on_a_task_that_was_never_answered(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["[]", "{}", '{"feedback": "x", "right": true}', '{"features": 3}', "not json", '"text"'],
+    [
+        "[]",
+        "{}",
+        '{"feedback": "x", "right": true}',
+        '{"feedback": [1], "right": true}',
+        '{"features": 3}',
+        "not json",
+        '"text"',
+        pytest.param('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", id="deep"),
+    ],
 )
 def test_a_file_of_something_else(tmp_path: Path, line: str) -> None:
     """A complaint names the line."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autottt.adapters.models.adapter_cache import AdapterCache
@@ -107,6 +111,51 @@ def test_a_task_without_targets_cannot_be_measured() -> None:
     blind = Task.from_examples([([[1]], [[1]])], [[2]])
     with pytest.raises(TaskError, match="no targets"):
         measure(blind, "g", RunContext(FakeModel(mirror, mirror)), ["icl"])
+
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.evaluation.collect import measure_all
+
+
+class Slow:
+    id = "slow"
+
+    def __init__(self, mark):
+        self.mark = Path(mark)
+
+    @property
+    def targets(self):
+        self.mark.touch()
+        time.sleep(600)
+
+
+tasks = [("g", Slow(mark)) for mark in sys.argv[2:]]
+measure_all(tasks, Path(sys.argv[1]), HuggingFaceModel("embedded"), ["icl"], 0, jobs=2)
+"""
+
+
+def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
+    """Killed outright, a run with two jobs leaves nothing behind that works on."""
+    marks = [tmp_path / "a", tmp_path / "b"]
+    command = [sys.executable, "-c", SLOW, str(tmp_path / "log"), *map(str, marks)]
+    with subprocess.Popen(command) as process:
+        try:
+            end = time.monotonic() + 120
+            while not all(mark.exists() for mark in marks):
+                assert process.poll() is None
+                assert time.monotonic() < end, "the workers have not begun"
+                time.sleep(0.1)
+            children = psutil.Process(process.pid).children(recursive=True)
+        finally:
+            process.kill()
+    _, left = psutil.wait_procs(children, timeout=20)
+    for child in left:
+        child.kill()
+    assert len(children) >= 2
+    assert not left
 
 
 def test_the_seeds_of_the_splits_are_apart() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +13,15 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import DivergenceError, InputError, StoppedError
+from autottt.errors import DivergenceError, InputError, StoppedError, StorageError
 from autottt.pretraining import pace, train
-from autottt.pretraining.checkpoint import CHECKPOINT, read_state
+from autottt.pretraining.checkpoint import CHECKPOINT, read_state, save
 from autottt.pretraining.compare import compare
+from autottt.pretraining.recipe import Log
 from autottt.pretraining.release import release
 from autottt.pretraining.train import attention_on, body_of, new_model, pretrain
 from tests.pretraining.tiny import RECIPE
@@ -113,6 +116,50 @@ def test_signals_to_the_whole_group_do_not_end_the_workers(tmp_path: Path, whole
     assert_same_end(whole, tmp_path)
 
 
+@pytest.mark.parametrize("change", ["missing", "unknown", "shape"])
+def test_the_state_of_the_optimizers_is_all_there(tmp_path: Path, whole: Path, change: str) -> None:
+    """A checkpoint without some of it is refused, not gone on from with less."""
+    with safe_open(whole / CHECKPOINT, framework="pt") as reader:
+        metadata = reader.metadata()
+    tensors = load_file(whole / CHECKPOINT)
+    first = "optimizer/0/0/momentum_buffer"
+    if change == "missing":
+        del tensors[first]
+    elif change == "unknown":
+        tensors["optimizer/2/0/step"] = torch.zeros(())
+    else:
+        tensors[first] = tensors[first][:1].clone()
+    save_file(tensors, tmp_path / CHECKPOINT, metadata=metadata)
+    with pytest.raises(InputError, match=r"optimizer state of step 12 .*name another folder"):
+        pretrain(RECIPE, tmp_path)
+
+
+@pytest.mark.parametrize("step", [-1, 13, 1.0, True, "3", None])
+def test_the_step_of_a_checkpoint_is_one_of_its_run(
+    tmp_path: Path, whole: Path, step: object
+) -> None:
+    """Another is refused with its value."""
+    with safe_open(whole / CHECKPOINT, framework="pt") as reader:
+        state = json.loads(reader.metadata()["state"])
+    state["log"]["step"] = step
+    save_file({}, tmp_path / CHECKPOINT, metadata={"state": json.dumps(state)})
+    with pytest.raises(InputError, match=f"its step is {step!r} of 12"):
+        read_state(tmp_path / CHECKPOINT)
+
+
+def test_a_checkpoint_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    """The error names the file, and what to do; a folder where one is expected is none."""
+    model = new_model(RECIPE)
+    gone = tmp_path / "gone"
+    with pytest.raises(StorageError, match=f"{gone / CHECKPOINT} cannot be written .*No such file"):
+        save(model, [], Log(), RECIPE, gone)
+    (tmp_path / CHECKPOINT).mkdir()
+    with pytest.raises(StorageError, match="make room or mend the folder"):
+        save(model, [], Log(), RECIPE, tmp_path)
+    with pytest.raises(InputError, match="is not a checkpoint"):
+        read_state(tmp_path / CHECKPOINT)
+
+
 def test_another_recipe_does_not_go_on_from_a_checkpoint(tmp_path: Path) -> None:
     """Where the folder holds a run of another recipe it is left as it is."""
     pretrain(replace(RECIPE, steps=1), tmp_path)
@@ -195,7 +242,9 @@ def test_a_run_goes_on_from_released_weights_and_says_so(tmp_path: Path) -> None
 def test_adamw_and_muon_differ(tmp_path: Path) -> None:
     """The optimizer that is asked for is the one that trains."""
     for name in ("muon", "adamw"):
-        pretrain(replace(RECIPE, optimizer=name, steps=2), tmp_path / name, save_every=2)
+        recipe = replace(RECIPE, optimizer=name, steps=2)
+        pretrain(recipe, tmp_path / name, save_every=2)
+        assert pretrain(recipe, tmp_path / name).step == 2, "its own state is taken back"
     muon, adamw = (load_file(tmp_path / name / CHECKPOINT) for name in ("muon", "adamw"))
     name = "model/model.layers.0.mlp.up_proj.weight"
     assert not torch.equal(muon[name], adamw[name])

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,15 @@ def test_the_watchdog_ends_what_hangs() -> None:
         time.sleep(0.3)
     assert ended == [HUNG]
     assert (hard_limit(None), hard_limit(3.0)) == (3600.0, 30.0)
+
+
+def test_the_watchdog_waits_however_long_the_limit() -> None:
+    """Beyond what a thread can wait for, it waits as long as it can."""
+    ended: list[int] = []
+    with watched("a", hard_limit(1e10), end=ended.append):
+        time.sleep(0.1)
+        assert "watchdog" in {thread.name for thread in threading.enumerate()}
+    assert not ended
 
 
 def test_probed_tasks_come_by_gain_a_second(tmp_path: Path) -> None:

@@ -29,6 +29,14 @@ MAX_BYTES = 256 * 2**20
 SUFFIX = ".safetensors"
 _NAME = re.compile(r"[0-9a-f]{40}")
 HEADER = "autottt"
+DAMAGE = (  # what reading an entry may raise that holds anything else
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 States = list[dict[str, Any]]  # one dict of tensors a place
 
@@ -115,7 +123,7 @@ class AdapterCache:
             header = self._header(name)
             if header is None:
                 continue
-            key, known = AdapterKey(**header["key"]), header["embedding"]
+            key, known = header
             if key.model != model or key.adapter != adapter or key.demonstrations == but:
                 continue
             similarity = _cosine(embedding, known)
@@ -148,16 +156,21 @@ class AdapterCache:
             log.warning("cached adapter %s cannot be read and is ignored: %s", name, error)
             return None
 
-    def _header(self, name: str) -> dict[str, Any] | None:
-        """The header alone, without reading the weights."""
+    def _header(self, name: str) -> tuple[AdapterKey, tuple[float, ...]] | None:
+        """Key and embedding alone, without reading the weights."""
         try:
             if self._folder is None:
                 blob = self._memory[name]
-                return _header_of(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-            with self._path(name).open("rb") as file:
-                size = int.from_bytes(file.read(8), "little")
-                return _header_of(file.read(min(size, 2**20)))
-        except (OSError, ValueError, LookupError, TypeError) as error:
+                header = _header_of(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+            else:
+                with self._path(name).open("rb") as file:
+                    size = int.from_bytes(file.read(8), "little")
+                    header = _header_of(file.read(min(size, 2**20)))
+            key, embedding = _described(header)
+            if key.name != name:
+                raise ValueError("it belongs to something else")
+            return key, embedding
+        except (OSError, *DAMAGE) as error:
             log.warning("cached adapter %s is damaged and is ignored: %s", name, error)
             return None
 
@@ -235,17 +248,16 @@ def _decode(name: str, blob: bytes) -> tuple[AdapterKey, StoredAdapter] | None:
     try:
         tensors = load(blob)
         header = _header_of(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
-        if header["format"] != FORMAT or header["digest"] != _digest(tensors):
+        key, embedding = _described(header)
+        if header["digest"] != _digest(tensors):
             raise ValueError("its weights are not those that were written")
         states: States = [{} for _ in header["records"]]
         for place, value in tensors.items():
             number, _, inner = place.partition("/")
             states[int(number)][inner] = value
         records = tuple(_record(record) for record in header["records"])
-        key = AdapterKey(**header["key"])
-        embedding = tuple(float(x) for x in header["embedding"])
         return key, StoredAdapter(states, records, float(header["seconds"]), embedding)
-    except (SafetensorError, ValueError, LookupError, TypeError) as error:
+    except (SafetensorError, *DAMAGE) as error:
         log.warning("cached adapter %s is damaged and is ignored: %s", name, error)
         return None
 
@@ -253,6 +265,16 @@ def _decode(name: str, blob: bytes) -> tuple[AdapterKey, StoredAdapter] | None:
 def _header_of(text: bytes) -> dict[str, Any]:
     header: dict[str, Any] = json.loads(json.loads(text)["__metadata__"][HEADER])
     return header
+
+
+def _described(header: dict[str, Any]) -> tuple[AdapterKey, tuple[float, ...]]:
+    """The key and the embedding in a header of this version."""
+    if header["format"] != FORMAT:
+        raise ValueError(f"it is of format {header['format']!r}, not {FORMAT}")
+    embedding = tuple(float(x) for x in header["embedding"])
+    if not math.isfinite(math.fsum(x * x for x in embedding)):
+        raise ValueError("the length of its embedding is not finite")
+    return AdapterKey(**header["key"]), embedding
 
 
 def _record(values: dict[str, Any]) -> TrainRecord:

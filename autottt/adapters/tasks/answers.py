@@ -2,7 +2,8 @@
 
 Answers come back in one form, so that votes count together and targets compare: white space runs
 are one space, a number has no separators, a choice is spelled as the task spells it, a letter is
-`(B)`.
+`(B)`. A completion may say more than its number, and the first counts; a target or a demonstration
+holds one number, which can be read in one way only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from autottt.types import AnswerFormat, Example, Task, Value, as_text
 MARKS = " .!\"'"  # that may stand around a choice
 LARGEST = 1000  # digits of a number, before or after its point
 _THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
-_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
+_MINUS = re.compile("(?<!\\w)[\N{MINUS SIGN}\N{EN DASH}](?=\\.?\\d)")  # else a range
 _MARK = re.compile(r"\(\s*(\w{1,2})\s*\)")
 _BARE_MARK = re.compile(r"(\w{1,2})(?:[).:,]|\s|\Z)")
 
@@ -40,7 +42,8 @@ def read_answer(text: str, form: AnswerFormat, asked: str = "") -> str:
 def checked(task: Task) -> Task:
     """The task with its outputs in the one form of its answers.
 
-    Raises `TaskError` for an output that is none, such as a choice outside the options.
+    Raises `TaskError` for an output that is none, such as a choice outside the options, or a text
+    with more digits than those of its number.
     """
     if task.domain != "text":
         return task
@@ -51,6 +54,8 @@ def checked(task: Task) -> Task:
 
     def form(output: Value, asked: Value, place: str) -> str:
         try:
+            if task.answer.kind == "number":
+                _check_alone(str(output))
             return read_answer(str(output), task.answer, str(asked))
         except TaskError as error:
             raise TaskError(f"task {task.id!r}, {place}: {error}") from None
@@ -78,8 +83,18 @@ def choices_of(task: Task, query: Value) -> tuple[str, ...]:
     return () if found is None else option_marks(len(found.bodies))
 
 
+def _check_alone(text: str) -> None:
+    """Raises `TaskError` where a text holds more digits than those of the number read from it."""
+    before, _, after = _NUMBER.sub("\0", _THINKING.sub("", text), count=1).partition("\0")
+    if before.endswith(",") or re.search(r"\d", before + after):
+        raise TaskError(
+            f"{text[:60]!r} is not one number; write numbers like 1,234.50 or 1234.5, with a point "
+            "before the decimals and no spaces, and nothing else that has digits"
+        )
+
+
 def _number(text: str) -> str:
-    found = _NUMBER.search(text)
+    found = _NUMBER.search(_MINUS.sub("-", text))
     if found is None:
         raise TaskError(f"there is no number in {text[:60]!r}")
     try:

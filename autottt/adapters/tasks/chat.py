@@ -105,10 +105,18 @@ class Chat:
         return True
 
     def _end_of_turn(self, after: str) -> str:
-        """What ends an answer: a control token, or else the template's text to the line's end."""
+        """What ends an answer: a control token, or else the line that holds one.
+
+        Raises `InputError` where no control token is in it, as text may stand in an answer too.
+        """
         stripped = after.lstrip()
         for end in self._ends:
             if stripped.startswith(end):
                 return after[: len(after) - len(stripped)] + end
         line, newline, _ = after.partition("\n")
+        if not any(end in line for end in self._ends):
+            raise InputError(
+                "the model's chat template ends turns without a control token, so that no answer "
+                "would end; use --format plain"
+            )
         return line + newline

@@ -147,8 +147,12 @@ def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSett
 
 def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bool]:
     """Input, output, and whether the row lists options."""
+    if None in row:  # where `csv.DictReader` puts what is beyond the header
+        raise TaskError('it has more cells than the header; put "..." around a text with commas')
     for column in (settings.input, settings.output):
-        if row.get(column) is None:
+        if column in row and row[column] is None:
+            raise TaskError(f"it has nothing in column {column!r}; fill it or remove the row")
+        if column not in row:
             raise TaskError(
                 f"there is no column {column!r}, only {', '.join(map(str, row))}; name yours with "
                 "--columns input=...,output=... (of solve, run and bench-text)"

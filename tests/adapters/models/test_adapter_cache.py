@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.adapters.models.adapter_cache import AdapterCache, AdapterKey, StoredAdapter
+from autottt.adapters.models.adapter_cache import HEADER, AdapterCache, AdapterKey, StoredAdapter
 from autottt.adapters.models.base import Check, TrainRecord
 from autottt.errors import InputError
 
@@ -94,6 +98,85 @@ def test_every_flipped_byte_is_noticed_or_harmless(tmp_path: Path) -> None:
             torch.equal(x["layer.a"], y["layer.a"])
             for x, y in zip(found.states, adapter().states, strict=True)
         )
+
+
+JSONS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=4,
+)
+HUGE = [10**400, 1e200, float("nan"), float("inf"), [1e160, 1e160]]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Every container in a JSON value with each of its keys or indices."""
+    keys = value if isinstance(value, dict) else range(len(value))
+    for key in keys:
+        yield value, key
+        if isinstance(value[key], dict | list):
+            yield from places(value[key])
+
+
+def look_for(cache: AdapterCache, key: AdapterKey) -> bool:
+    """Look for an entry in both ways; whether the nearest one was found."""
+    cache.get(key)
+    return cache.nearest((1.0, 0.0), model=key.model, adapter=key.adapter, but="other") is not None
+
+
+@given(st.data())
+def test_no_change_of_the_header_raises(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A value replaced, removed or added anywhere leaves an entry that is given or ignored."""
+    cache = AdapterCache(tmp_path_factory.mktemp("cache"))
+    cache.put(KEY, adapter(like=(1.0, 0.5)))
+    (file,) = Path(str(cache._folder)).iterdir()
+    blob = file.read_bytes()
+    size = int.from_bytes(blob[:8], "little")
+    header = json.loads(blob[8 : 8 + size])
+    inner = json.loads(header["__metadata__"][HEADER])
+    holder, key = data.draw(st.sampled_from(list(places(inner))))
+    change = data.draw(st.sampled_from(["replace", "remove", "add"]))
+    value = data.draw(JSONS | st.sampled_from(HUGE))
+    if change == "remove":
+        del holder[key]
+    elif change == "replace":
+        holder[key] = value
+    elif isinstance(holder, dict):
+        holder[data.draw(st.text(max_size=4))] = value
+    else:
+        holder.append(value)
+    header["__metadata__"][HEADER] = json.dumps(inner)
+    text = json.dumps(header).encode()
+    file.write_bytes(len(text).to_bytes(8, "little") + text + blob[8 + size :])
+    look_for(cache, KEY)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"embedding": None},
+        {"embedding": ["a", "b"]},
+        {"key": {**asdict(KEY), "more": 1}},
+        {"records": [1, 1]},
+        {"format": 2},
+    ],
+    ids=str,
+)
+def test_an_entry_of_another_version_is_ignored(
+    tmp_path: Path,
+    change: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a warning, by key and among the nearest."""
+    cache = AdapterCache(tmp_path)
+    dumps = json.dumps
+    with monkeypatch.context() as patched:
+        patched.setattr(json, "dumps", lambda x: dumps({**x, **change} if "digest" in x else x))
+        cache.put(KEY, adapter(like=(1.0, 0.5)))
+    assert not look_for(cache, KEY)
+    assert "is damaged and is ignored" in caplog.text
 
 
 def test_a_foreign_entry_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

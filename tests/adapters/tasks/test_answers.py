@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,14 @@ ASKED = with_options("Which?", ["the red bus", "a train"])
         ("1,234.50", NUMBER, "", "1234.5"),
         ("= -07", NUMBER, "", "-7"),
         ("1e3 apples", NUMBER, "", "1000"),
+        ("12,345,678 people", NUMBER, "", "12345678"),
+        ("The answer is 5 of 7.", NUMBER, "", "5"),
+        ("5, 6 or 7", NUMBER, "", "5"),
+        ("1,5", NUMBER, "", "1"),
+        ("\N{MINUS SIGN}5", NUMBER, "", "-5"),
+        ("so \N{EN DASH}.5", NUMBER, "", "-0.5"),
+        ("2\N{EN DASH}5", NUMBER, "", "2"),
+        ("page\N{EN DASH}5", NUMBER, "", "5"),
     ],
 )
 def test_an_answer_comes_back_in_one_form(
@@ -77,6 +87,56 @@ def test_no_digit_of_a_number_is_lost(whole: int, places: int) -> None:
     form, text = AnswerFormat("number"), f"{whole}.{'0' * places}"
     assert read_answer(str(whole), form) == str(whole)
     assert read_answer(text.rstrip("."), form) == str(whole)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1,5", "12,34", "1,2345", "1.234,50", "1 000", "1\N{NO-BREAK SPACE}000", "1'000", ",5", "1/2"],
+)
+def test_a_target_of_more_digits_than_its_number_is_refused(text: str) -> None:
+    """Shown or wanted, with its place and how numbers are written; a completion is read on."""
+    said = "is not one number; write numbers like 1,234.50 or 1234.5"
+    with pytest.raises(TaskError, match=f"query 1: .*{said}"):
+        checked(Task.from_examples([("a", "1")], "b", target=text, answer=NUMBER))
+    with pytest.raises(TaskError, match=f"demonstration 1: .*{said}"):
+        checked(Task.from_examples([("a", text)], "b", answer=NUMBER))
+    assert read_answer(f"{text} it is", NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("5 apples", "5"), ("#### 42", "42"), ("$5", "5"), ("\N{MINUS SIGN}5", "-5"), ("5,", "5")],
+)
+def test_a_target_may_have_words_around_its_number(text: str, number: str) -> None:
+    """They are left away."""
+    task = checked(Task.from_examples([("a", text)], "b", target=text, answer=NUMBER))
+    assert (task.demonstrations[0].output, task.targets) == (number, (number,))
+
+
+@given(
+    st.decimals(-(10**12), 10**12, allow_nan=False, places=3),
+    st.sampled_from(["", ","]),
+    st.sampled_from(["-", "\N{MINUS SIGN}", "\N{EN DASH}"]),
+)
+def test_a_target_keeps_its_value(value: Decimal, separator: str, minus: str) -> None:
+    """However its sign and its thousands are written, and checking it again changes nothing."""
+    text = f"{value:{separator}f}".replace("-", minus)
+    task = checked(Task.from_examples([("a", text)], "b", target=text, answer=NUMBER))
+    assert task.targets is not None
+    assert Decimal(str(task.targets[0])) == value
+    assert checked(task) == task
+
+
+@given(st.integers(0, 999), st.integers(0, 10**9).map(str))
+def test_a_comma_in_a_target_is_never_dropped_unseen(before: int, after: str) -> None:
+    """It parts thousands or is refused."""
+    text = f"{before},{after}"
+    task = Task.from_examples([("a", "1")], "b", target=text, answer=NUMBER)
+    if len(after) == 3:
+        assert checked(task).targets == (str(int(f"{before}{after}")),)
+    else:
+        with pytest.raises(TaskError, match="is not one number"):
+            checked(task)
 
 
 def test_a_number_too_large_to_write_is_no_answer() -> None:

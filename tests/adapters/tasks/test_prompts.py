@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.tasks.formats import written
 from autottt.adapters.tasks.prompts import STOP, completion, prompt, prompt_parts, text_to_value
 from autottt.errors import TaskError
+from autottt.strategies.proposals import answer_limit
 from autottt.types import Example, Grid, Task, Value
 
 WORDS = Task.from_examples([("b a", "a b")], "d c")
@@ -66,3 +68,14 @@ def test_a_prompt_is_its_parts() -> None:
     assert prompt(examples, query) == "12\n>21\n\n3\n4\n>4\n3\n\n5\n>"
     parts = prompt_parts(examples, query)
     assert [text for text, is_output in parts if is_output] == ["21\n\n", "4\n3\n\n"]
+
+
+def test_an_input_without_tokens_limits_no_answer() -> None:
+    """A tokenizer may know none of its characters; the answer's length is then judged by one."""
+
+    class Letters(FakeModel):
+        def encode(self, text: str, **given: bool) -> list[int]:
+            return super().encode("".join(filter(str.isalpha, text)), **given)
+
+    task = Task.from_examples([("?!", "a b"), ("c d", "d c")], "e f g")
+    assert answer_limit(task, 0, Letters(lambda grid: grid, lambda grid: grid)) >= 6

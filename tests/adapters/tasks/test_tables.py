@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from autottt.adapters.tasks.files import load_tasks
-from autottt.adapters.tasks.tables import TableSettings, parse_columns, table_task
+from autottt.adapters.tasks.tables import BBH_ANSWERS, TableSettings, parse_columns, table_task
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat
 
@@ -78,6 +78,22 @@ def test_rows_that_cannot_be_used_are_left_out_aloud(caplog: pytest.LogCaptureFi
         table_task(ROWS, "t", TableSettings(input="prompt"))
 
 
+def test_rows_of_a_csv_that_are_short_or_long_are_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A missing cell is no missing column, and cells beyond the header are not dropped unseen."""
+    lines = [f"{i} + 1,{i + 1}" for i in range(12)]
+    for row, said in (
+        ("12 + 1", "row 13: it has nothing in column 'output'"),
+        ("one, two,3", "row 13: it has more cells than the header"),
+    ):
+        path = write(tmp_path / "t.csv", "\n".join(["input,output", *lines, row]))
+        with caplog.at_level(logging.WARNING):
+            (task,) = load_tasks(path, TWO)
+        assert len(task.queries) == 10
+        assert said in caplog.text
+
+
 def test_what_only_tables_hear_is_refused_elsewhere(tmp_path: Path) -> None:
     """A task in JSON, in JSON lines or of ARC says itself what it wants."""
     task = {"train": [{"input": "a", "output": "b"}] * 2, "test": [{"input": "a"}]}
@@ -139,6 +155,17 @@ def test_big_bench_hard_loads_whole(shared_data: Path) -> None:
     assert len(tasks) == 27
     assert all(len(task.demonstrations) == 10 for task in tasks)
     assert sum(len(task.queries) for task in tasks) == 6511 - 270 - 4
+
+
+def test_every_number_of_big_bench_hard_is_read(shared_data: Path) -> None:
+    """No target of a task in numbers is refused or changed."""
+    for name in (name for name, form in BBH_ANSWERS.items() if form.kind == "number"):
+        path = shared_data / "bbh" / f"{name}.json"
+        rows = json.loads(path.read_text(encoding="utf-8"))["examples"]
+        (task,) = load_tasks(f"bbh:{path}")
+        known = {e.input: e.output for e in task.demonstrations}
+        known |= dict(zip(task.queries, task.targets or (), strict=True))
+        assert known == {row["input"].strip(): row["target"] for row in rows}
 
 
 def test_a_data_set_is_a_table(tmp_path: Path) -> None:
