@@ -120,7 +120,9 @@ def _context(model: HuggingFaceModel, task: Task) -> Generator[Finding, None, No
 def _attention(model: HuggingFaceModel) -> Generator[Finding, None, None]:
     if model.slides:
         yield Finding(
-            "attention", "note", "over a window: what prompts share is read anew for each of them"
+            "attention",
+            "note",
+            "over a window or by slot: what prompts share is read anew for each of them",
         )
 
 

@@ -49,7 +49,7 @@ def answer_limit(task: Task, query: int, model: LanguageModel) -> int:
     asked = len(model.encode(value_to_text(task.queries[query])))
     limit = 0.0
     for example in task.demonstrations:
-        source = len(model.encode(value_to_text(example.input)))
+        source = max(1, len(model.encode(value_to_text(example.input))))
         output = len(reply_tokens(task, example.output, model))
         limit = max(limit, output, output * asked / source)
     if task.answer.max_characters is not None:

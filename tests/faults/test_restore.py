@@ -116,3 +116,21 @@ def test_a_base_that_was_written_to_is_loaded_again(tiny_model: HuggingFaceModel
         with pytest.raises(RestorationError):
             cycle(tiny_model, fault, k)
         assert tiny_model.verify()
+
+
+def test_a_source_that_is_gone_is_a_restoration_error(
+    tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A base that was written to and cannot be loaded again says so, and is known to be damaged."""
+
+    def gone(name: str, settings: object) -> None:
+        raise FileNotFoundError(name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("autottt.adapters.models.huggingface.load_module", gone)
+        fault = Fault("overwritten", on_step=overwrite)
+        with pytest.raises(RestorationError, match="could not be loaded again"):
+            cycle(tiny_model, fault, 0)
+        assert not tiny_model.verify()
+    tiny_model.reload()
+    assert tiny_model.verify()

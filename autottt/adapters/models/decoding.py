@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from autottt.adapters.models.base import Completion
-from autottt.errors import ContextLengthError
+from autottt.errors import ContextLengthError, StrategyError
 
 if TYPE_CHECKING:
     from autottt.adapters.models.huggingface import HuggingFaceModel
@@ -40,7 +40,8 @@ def batches(
         return
     begin, room = 0, owner.decoding_tokens(paths)
     for end in range(1, len(prompts) + 1):
-        if end == len(prompts) or not _together(prompts[begin : end + 1], more, room):
+        some = prompts[begin : end + 1]
+        if end == len(prompts) or not _together(some, more, room) or _misplaced(owner, some, more):
             yield prompts[begin:end]
             begin = end
 
@@ -66,11 +67,21 @@ def _together(prompts: Sequence[Sequence[int]], more: int, room: int) -> bool:
 
 
 def _shared(owner: HuggingFaceModel, prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with, where reading them once is worth it and possible."""
+    """How many tokens all prompts begin with, where reading them once is worth it and possible.
+
+    It is not where attention counts slots, as padding stands between the beginning and the rest.
+    """
     if len(prompts) < SHARING or owner.grouped or owner.prefix is not None or owner.slides:
         return 0
     shared = min(_common(prompts), min(map(len, prompts)) - 1)
     return shared if shared >= LEAST_SHARED else 0
+
+
+def _misplaced(owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int) -> bool:
+    """Whether padding between a trained prefix and the shorter prompts would change answers."""
+    if owner.prefix is None or not owner.slides or len(set(map(len, prompts))) == 1:
+        return False
+    return owner.prefix.mask.shape[1] + max(map(len, prompts)) + more > owner.window
 
 
 def _common(prompts: Sequence[Sequence[int]]) -> int:
@@ -84,9 +95,19 @@ class _Rows:
     def __init__(
         self, owner: HuggingFaceModel, prompts: Sequence[Sequence[int]], more: int
     ) -> None:
-        """`more` is how many tokens will follow; raises `ContextLengthError` if they do not fit."""
+        """`more` is how many tokens will follow; raises `ContextLengthError` if they do not fit.
+
+        Raises `StrategyError` where padding after a trained prefix would change answers.
+        """
         from autottt.adapters.models.cache import growing_cache
 
+        if _misplaced(owner, prompts, more):
+            lengths = sorted(set(map(len, prompts)))
+            raise StrategyError(
+                f"prompts of {lengths[0]} to {lengths[-1]} tokens cannot follow a trained prefix "
+                "together, as this model looks at a window; ask one query at a time, or take "
+                "another strategy than ttt-kv"
+            )
         n, shared = len(prompts), _shared(owner, prompts)
         head, prompts = prompts[0][:shared], [prompt[shared:] for prompt in prompts]
         longest = max(len(p) for p in prompts)

@@ -39,7 +39,7 @@ from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
 from autottt.adapters.models.session import AdapterSession
 from autottt.adapters.models.tokens import Tokens
-from autottt.errors import ContextLengthError, InputError, WorkerError
+from autottt.errors import ContextLengthError, InputError, RestorationError, WorkerError
 
 log = logging.getLogger(__name__)
 BATCH_TOKENS = 16_384  # of one scoring forward
@@ -47,6 +47,8 @@ NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was t
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
 PROMPTS = 8  # whose answers are scored in one go, at most
 LOGIT_BYTES = 14  # of one while answers are scored: in bf16, and thrice in fp32
+LENGTHS = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")  # in configs
+BY_SLOT = ("gpt_neo", "mpt")  # attention counts places of the cache, padding among them
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -101,14 +103,20 @@ class HuggingFaceModel:
         self.device = str(self.module.device)
         config = self.module.config
         text = config.get_text_config()
-        self.context = int(getattr(text, "max_position_embeddings", None) or 2**31 - 1)
-        self.tokens = Tokens(self.tokenizer)
+        lengths = (getattr(text, name, None) for name in LENGTHS)
+        self.context = next((int(length) for length in lengths if length), 2**31 - 1)
+        self.vocabulary = int(text.vocab_size)  # rows of the embedding
+        self.tokens = Tokens(self.tokenizer, self.vocabulary)
         native = getattr(config, NATIVE_FORMAT, None)
         self.format = self.tokens.format(self.settings.format, native=native)
+        self.tokens.check(self.format)
         self.ends = self.tokens.ends(self.format) | _generation_ends(self.module)
-        self.slides = any(DynamicCache(config=config).is_sliding)  # attention over a window alone
+        # attention over a window, or by slot
+        self.slides = text.model_type in BY_SLOT or any(DynamicCache(config=config).is_sliding)
+        self.window = _window(text)
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
-        usual = self.tokens.format("auto", native=native)
+        own = self.settings.format == "auto"
+        usual = self.format if own else self.tokens.format("auto", native=native)
         self.fingerprint = self._whole + self.settings.unusual(type(self.format) is type(usual))
 
     def _load(self) -> None:
@@ -123,11 +131,18 @@ class HuggingFaceModel:
             raise
 
     def reload(self) -> None:
-        """Load the weights again from their source; with other processes, before the next call."""
-        if self.ranks.size > 1:
-            self.ranks.stop()
-        else:
-            self._load()
+        """Load the weights again from their source; with other processes, before the next call.
+
+        Raises `RestorationError` where the source is gone.
+        """
+        with self.lock:
+            try:
+                self.ranks.stop() if self.ranks.size > 1 else self._load()
+            except (InputError, OSError) as error:
+                raise RestorationError(
+                    f"model {self.name!r} is not what it was, and could not be loaded again: "
+                    f"{error}; start anew, as its answers are worth nothing now"
+                ) from error
         log.warning("model %s is loaded again", self.name)
 
     def close(self) -> None:
@@ -281,11 +296,15 @@ class HuggingFaceModel:
         ]
 
     def _prompts_scored(self, answers: Sequence[Sequence[Sequence[int]]]) -> int:
-        """Of how many prompts the answers are scored in one go, by the memory of their logits."""
+        """Of how many prompts the answers are scored in one go, by the memory of their logits.
+
+        Of one at a time where prompts of other lengths would be padded after a prefix.
+        """
+        if self.prefix is not None and self.slides:
+            return 1
         longest = max((len(answer) for some in answers for answer in some), default=0)
         most = max(map(len, answers), default=0)
-        vocabulary = int(self.module.config.get_text_config().vocab_size)
-        each = max(1, most * longest * vocabulary * LOGIT_BYTES)
+        each = max(1, most * longest * self.vocabulary * LOGIT_BYTES)
         free = self.ranks.agreed(free_bytes)(self.device)
         return min(PROMPTS, max(1, int(SHARE * free // each)))
 
@@ -351,8 +370,9 @@ class HuggingFaceModel:
 
     @property
     def pad_id(self) -> int:
+        """A token that is always masked; 0 where the tokenizer's own has no row."""
         for token in (self.tokenizer.pad_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
+            if token is not None and token < self.vocabulary:
                 return int(token)
         return 0
 
@@ -372,6 +392,12 @@ def rate_scale(parameters: int) -> float:
     small, large = 10e6, 500e6
     share = math.log(min(max(parameters, small), large) / small) / math.log(large / small)
     return float(10**-share)
+
+
+def _window(text: Any) -> int:
+    """Up to how many slots padding before a token changes nothing where attention slides."""
+    names = ("sliding_window", "attention_chunk_size", "window_size")
+    return min((int(size) for name in names if (size := getattr(text, name, None))), default=0)
 
 
 def _generation_ends(module: Any) -> set[int]:

@@ -6,6 +6,7 @@ operator says so. A failure becomes an error that says what to do.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from autottt.adapters.models.attention import attend_on_cpu
 from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import InputError, UnknownNameError
 
+log = logging.getLogger(__name__)
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 SHIPPED = {"embedded": ASSETS / "embedded"}
 DTYPES = ("auto", "float32", "bfloat16", "float16")
@@ -43,8 +45,9 @@ class ModelSettings:
 
     `device` is a torch device, by default a GPU where there is one; `device_map` ("auto",
     "balanced", ...) spreads a large model over several and needs accelerate. `dtype` is that of the
-    weights, as stored for "auto". `tensor_parallel` processes of this machine each hold a part of
-    every layer, on a GPU of its own where there are any.
+    weights, as stored for "auto"; a CPU takes float16 weights as bfloat16. `tensor_parallel`
+    processes of this machine each hold a part of every layer, on a GPU of its own where there are
+    any.
     `quantize` loads them in 4 or 8 bits with bitsandbytes. `format` is how prompts are written (see
     `tokens.FORMATS`). `lora_targets` are ends of module names, by default every linear layer but
     the output head and routers.
@@ -82,6 +85,9 @@ class ModelSettings:
             except (RuntimeError, AssertionError) as error:
                 why = str(error).splitlines()[0]
                 raise InputError(f"the device {self.device!r} cannot be used: {why}") from error
+        on_cpu = "cpu" in (self.device_map, torch.device(device_of(self)).type)
+        if self.dtype == "float16" and on_cpu:
+            raise InputError("--dtype float16 is for a GPU; on a CPU take --dtype bfloat16")
 
     def _check_parts(self) -> None:
         """Whether the model can be held by that many processes."""
@@ -126,24 +132,63 @@ def load_module(name: str, settings: ModelSettings) -> Any:
     if settings.quantize is not None:
         options["quantization_config"] = _quantization(settings.quantize)
     with _reported(name):
-        module = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             source(name),
             use_safetensors=True,
+            output_loading_info=True,
             trust_remote_code=settings.trust_remote_code,
             **options,
         )
+    module, found = loaded
+    _check_layers(module, name, sorted(found["missing_keys"]))
+    _check_places(module, name, settings)
+    if "device_map" not in options and settings.tensor_parallel == 1:
+        with _reported(name):
+            module.to(device_of(settings))
+    _widen(module, name)
+    module.train(False)
+    _check_cache(module, name)
+    attend_on_cpu(module)
+    return module
+
+
+def _check_layers(module: Any, name: str, missing: list[str]) -> None:
+    """Raises `InputError` for recurrent layers, and for weights that would be random numbers."""
     if getattr(module, "_is_stateful", False):
         raise InputError(
             f"{name!r} ({module.config.model_type}) has recurrent layers; autottt reads prompts in "
             "pieces and copies what was read, which only works where every layer is attention"
         )
-    _check_places(module, name, settings)
-    if "device_map" not in options and settings.tensor_parallel == 1:
-        with _reported(name):
-            module.to(device_of(settings))  # type: ignore[arg-type]
-    module.train(False)
-    attend_on_cpu(module)
-    return module
+    if missing:
+        raise InputError(
+            f"{name!r} lacks {len(missing)} weights of its architecture, among them "
+            f"{', '.join(missing[:3])}; copy or download it again, or check its config.json"
+        )
+
+
+def _widen(module: Any, name: str) -> None:
+    """Turn float16 weights on a CPU, where layer norms cannot use them, into bfloat16."""
+    tensors = [*module.parameters(), *module.buffers()]
+    halves = [t for t in tensors if t.dtype == torch.float16 and t.device.type == "cpu"]
+    for tensor in halves:
+        tensor.data = tensor.data.to(torch.bfloat16)
+    if halves:
+        log.warning("the float16 weights of %s are used as bfloat16, as the CPU needs", name)
+
+
+def _check_cache(module: Any, name: str) -> None:
+    """Raises `InputError` where reading returns no cache, as with encoders like BERT."""
+    if getattr(module, "is_quantized", False):
+        return  # bitsandbytes packs 4-bit weights anew in the first pass on a CPU
+    token = torch.zeros((1, 1), dtype=torch.long, device=module.device)
+    kind = module.device.type
+    with _reported(name), torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16):
+        read = module(input_ids=token, use_cache=True)
+    if getattr(read, "past_key_values", None) is None:
+        raise InputError(
+            f"{name!r} ({module.config.model_type}) hands out no keys and values of what it has "
+            "read, as autottt needs them; take a decoder, such as Llama or GPT-2"
+        )
 
 
 def _check_places(module: Any, name: str, settings: ModelSettings) -> None:

@@ -6,6 +6,7 @@ It starts at zero and changes no weight. Training it needs no gradient through t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,9 @@ class BiasedHead(nn.Module):
 def attach_bias(module: nn.Module, seeds: Sequence[int]) -> dict[str, BiasedHead]:
     """Put the vectors before the output head; raises `StrategyError` for a model without one."""
     name, head = _head(module)
-    layer = BiasedHead(head, len(seeds), int(module.config.hidden_size))  # type: ignore[union-attr, arg-type]
+    weight: Any = head.weight  # (V, H), or packed where the head is quantised
+    width = head.in_features if isinstance(head, nn.Linear) else int(weight.shape[1])
+    layer = BiasedHead(head, len(seeds), width)
     replace_module(module, name, layer)
     return {name: layer}
 

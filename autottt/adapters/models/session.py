@@ -93,6 +93,7 @@ class AdapterSession:
         self._owner.opened = self
         try:
             self._snapshot = Snapshot.take(self._owner.module)
+            torch.manual_seed(self._seeds[0])  # of the base's own dropout
             self._attach()
         except BaseException:
             self.close()

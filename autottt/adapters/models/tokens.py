@@ -6,6 +6,7 @@ control tokens in it, some merge digits.
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import lru_cache
 from typing import Any
@@ -14,23 +15,32 @@ from autottt.adapters.tasks.chat import Chat, Messages
 from autottt.adapters.tasks.formats import Arrow, Plain, PromptFormat
 from autottt.errors import InputError
 
+log = logging.getLogger(__name__)
 FORMATS = ("auto", "arrow", "chat", "plain")
 ANCHOR = "\n"
 _CONTROL = re.compile(r"<\S+>|\[\S+\]")  # what added tokens that steer a model look like
+BREAKING = (  # what a template may raise besides errors of its own
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 KEPT = 8192  # encoded texts
 
 
 class Tokens:
-    """Text to ids and back with one tokenizer."""
+    """Text to ids and back with one tokenizer, for a model whose embedding has so many rows."""
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        added = tokenizer.added_tokens_decoder.values()
+    def __init__(self, tokenizer: Any, rows: int = 2**31) -> None:
+        self.tokenizer, self.rows = tokenizer, rows
+        added = tokenizer.added_tokens_decoder
         self.control = sorted(
             {
                 token.content
-                for token in added
-                if token.special or _CONTROL.fullmatch(token.content)
+                for place, token in added.items()
+                if token.special or _CONTROL.fullmatch(token.content) or place >= rows
             },
             key=len,
             reverse=True,
@@ -52,20 +62,42 @@ class Tokens:
     def format(self, name: str, *, native: str | None) -> PromptFormat:
         """The prompt format of that name; "auto" is the model's own, its chat template, or plain.
 
-        Raises `InputError` for a name that is none, or a chat template that there is not.
+        "auto" is plain, with a warning, where the chat template cannot be used. Raises `InputError`
+        for a name that is none, or a chat template that there is not or that cannot be used.
         """
         if name not in FORMATS:
             raise InputError(f"--format is one of {', '.join(FORMATS)}, not {name!r}")
         template = getattr(self.tokenizer, "chat_template", None)
+        if name == "auto" and native is None and template:
+            try:
+                return self._chat()
+            except InputError as error:
+                log.warning("prompts are plain unless --format says otherwise: %s", error)
         if name == "auto":
-            name = native or ("chat" if template else "plain")
+            name = native or "plain"
         if name == "arrow":
             return Arrow()
         if name == "plain":
             return Plain(spaced=self.merges_digits)
         if not template:
             raise InputError("the model has no chat template; use --format plain")
+        return self._chat()
+
+    def _chat(self) -> Chat:
         return Chat(self._render, self.control, spaced=self.merges_digits)
+
+    def check(self, form: PromptFormat) -> None:
+        """Raises `InputError` where prompts would hold tokens that the embedding has no row for."""
+        vocabulary = self.tokenizer.get_vocab().items()
+        beyond = [i for name, i in vocabulary if i >= self.rows and name not in self.control]
+        if isinstance(form, Chat):
+            beyond += [i for i in self.encode(form.end, True, True) if i >= self.rows]
+        if beyond:
+            raise InputError(
+                f"the tokenizer has {len(beyond)} tokens, up to {max(beyond)}, that the model's "
+                f"embedding of {self.rows} rows lacks; give the model the tokenizer that it was "
+                "trained with"
+            )
 
     def ends(self, form: PromptFormat) -> set[int]:
         """The tokens that end an answer."""
@@ -83,8 +115,10 @@ class Tokens:
             text: str = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
             )
-        except (TemplateError, ValueError) as error:
-            raise InputError(f"the model's chat template refuses the messages: {error}") from error
+        except (TemplateError, *BREAKING) as error:
+            raise InputError(
+                f"the model's chat template refuses the messages: {error}; use --format plain"
+            ) from error
         return text
 
     def _encode(self, text: str, control: bool, follows: bool) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,8 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.decoding import batches, most_paths
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import ContextLengthError
+from autottt.errors import ContextLengthError, StrategyError
+from tests.adapters.models.zoo import save
 
 TEXTS = [
     "0400\n>0440\n\n0030\n>0033\n\n0300\n>0330\n\n0050\n>",
@@ -151,6 +153,53 @@ def test_what_changes_no_weight_learns_too(
     assert all(value.shape for value in state.values())
     assert before.differences(model.module) == []
     assert total(model, prompt, "9999\n\n") == cold
+
+
+@pytest.mark.parametrize("kind", ["gpt_neo", "mpt"])
+def test_where_slots_count_no_padding_stands_between_tokens(kind: str, tmp_path: Path) -> None:
+    """Prompts of other lengths score alike alone and together, after a beginning or a prefix."""
+    model = HuggingFaceModel(str(save(kind, tmp_path)))
+    common = [7 * i % 300 + 10 for i in range(70)]
+    tails = [[11 * i % 300 + 10 for i in range(k, 2 * k)] for k in (3, 40, 20, 31)]
+    answers = [[[50, 60, 70]]] * len(tails)
+
+    def compare(prompts: list[list[int]]) -> None:
+        together = model.score_answers(prompts, answers)
+        alone = [model.score_answers([p], answers[:1])[0] for p in prompts]
+        assert [s[0] for s in together] == pytest.approx([s[0] for s in alone], abs=0.2)
+        written = model.generate(prompts, max_new_tokens=1, stop="")
+        each = [model.generate([p], max_new_tokens=1, stop="")[0] for p in prompts]
+        assert [c.log_probabilities[0] for c in written] == pytest.approx(
+            [c.log_probabilities[0] for c in each], abs=0.1
+        )
+
+    compare([common + tail for tail in tails])
+    with model.session(PrefixSettings((tuple(common),)), seeds=[0]):
+        compare(tails)
+    settings = PrefixSettings((tuple(common), tuple(common[5:])))
+    with (
+        model.session(settings, seeds=[0, 1]),
+        pytest.raises(StrategyError, match="prompts of 3 to 40 tokens cannot follow"),
+    ):
+        model.generate(tails[:2], max_new_tokens=1, stop="")
+    assert model.verify()
+
+
+def test_a_prefix_within_the_window_takes_prompts_of_any_length(tmp_path: Path) -> None:
+    """Padding is seen by no one there; past the window each length is read by itself."""
+    model = HuggingFaceModel(str(save("mistral", tmp_path, sliding_window=48)))
+    prompts = [[5, 6, 7], [8, 9, 10, 11, 12]]
+    with model.session(PrefixSettings((tuple(range(10, 30)),)), seeds=[0]):
+        assert [len(some) for some in batches(model, prompts, 4)] == [2]
+        assert [len(some) for some in batches(model, prompts, 40)] == [1, 1]
+
+
+def test_a_bias_has_the_width_of_the_head(tmp_path: Path) -> None:
+    """OPT may project its hidden states down before the head."""
+    model = HuggingFaceModel(str(save("opt", tmp_path)))
+    with model.session(BiasSettings(), seeds=[0]) as session:
+        assert [tuple(v.shape) for v in session.state(0).values()] == [(16,)]
+        assert model.generate([[5, 6, 7]], max_new_tokens=2, stop="")
 
 
 def test_a_prefix_counts_against_the_context(model: HuggingFaceModel) -> None:

@@ -15,7 +15,8 @@ from autottt.adapters.models.decoding import score_answers
 from autottt.adapters.models.fingerprint import fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.tokens import Tokens
-from autottt.errors import ContextLengthError, UnknownNameError
+from autottt.adapters.tasks.formats import Plain
+from autottt.errors import ContextLengthError, InputError, UnknownNameError
 
 
 def test_the_greedy_loop_writes_what_generate_writes(embedded: HuggingFaceModel) -> None:
@@ -50,7 +51,7 @@ def test_tables_made_anew_for_long_prompts_are_no_change(embedded: HuggingFaceMo
         assert (fingerprint(module) == before) == same
 
 
-def test_a_template_without_control_tokens_ends_answers_by_eos_alone() -> None:
+def test_a_template_without_control_tokens_is_not_used(caplog: pytest.LogCaptureFixture) -> None:
     """A line's end that follows an answer in it is within the answers of grids, too."""
     tokenizer = build_byte_tokenizer(512)
     tokenizer.chat_template = (
@@ -58,7 +59,20 @@ def test_a_template_without_control_tokens_ends_answers_by_eos_alone() -> None:
         "{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}### Answer:\n{% endif %}"
     )
     tokens = Tokens(tokenizer)
-    assert tokens.ends(tokens.format("chat", native=None)) == {tokenizer.eos_token_id}
+    with pytest.raises(InputError, match=r"without a control token.*use --format plain"):
+        tokens.format("chat", native=None)
+    assert isinstance(tokens.format("auto", native=None), Plain)
+    assert "without a control token" in caplog.text
+
+
+def test_a_template_that_breaks_is_an_input_error() -> None:
+    """Whatever its code raises; the prompts may still be plain."""
+    tokenizer = build_byte_tokenizer(512)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content + 1 }}{% endfor %}"
+    tokens = Tokens(tokenizer)
+    with pytest.raises(InputError, match=r"refuses the messages: .*use --format plain"):
+        tokens.format("chat", native=None)
+    assert isinstance(tokens.format("auto", native=None), Plain)
 
 
 def test_answers_are_scored_in_what_memory_there_is(

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fingerprint import _scales
@@ -203,6 +204,74 @@ def test_a_recurrent_model_is_refused(tmp_path: Path) -> None:
         HuggingFaceModel(folder)
 
 
+def test_a_model_without_a_cache_is_refused(tmp_path: Path) -> None:
+    """An encoder that is loaded as a causal LM would look at no token before."""
+    with pytest.raises(InputError, match=r"\(bert\) hands out no keys and values"):
+        HuggingFaceModel(str(save("bert", tmp_path)))
+
+
+def without(folder: Path, copy: Path, name: str) -> str:
+    """A copy of the model that lacks that weight."""
+    shutil.copytree(folder, copy)
+    weights = load_file(copy / "model.safetensors")
+    weights.pop(name, None)
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    return str(copy)
+
+
+def test_weights_that_are_missing_are_named(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """They would be random numbers; an output head that is tied to the embedding is not one."""
+    name = "model.layers.1.mlp.up_proj.weight"
+    with pytest.raises(InputError, match=f"lacks 1 weights .* {name}"):
+        HuggingFaceModel(without(tiny_model_folder, tmp_path / "layer", name))
+    headless = without(tiny_model_folder, tmp_path / "head", "lm_head.weight")
+    with pytest.raises(InputError, match=r"lm_head\.weight"):
+        HuggingFaceModel(headless)
+    tied = save("llama", tmp_path / "tied", tie_word_embeddings=True)
+    assert "lm_head.weight" not in load_file(tied / "model.safetensors")
+    assert HuggingFaceModel(str(tied)).verify()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes float16")
+def test_half_precision_on_a_cpu_becomes_bfloat16(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Weights stored so are turned with a warning, and answer; asking for it is refused."""
+    folder = save("gpt2", tmp_path)
+    GPT2LMHeadModel.from_pretrained(folder, dtype=torch.float16).save_pretrained(folder)
+    model = HuggingFaceModel(str(folder))
+    assert {p.dtype for p in model.module.parameters()} == {torch.bfloat16}
+    assert "are used as bfloat16" in caplog.text
+    assert model.generate([model.encode("ab")], max_new_tokens=2, stop="")
+    given: list[dict[str, Any]] = [{}, {"device": "cpu"}, {"device_map": "auto"}]
+    for where in given:
+        with pytest.raises(InputError, match="take --dtype bfloat16"):
+            ModelSettings(dtype="float16", **where)
+
+
+def test_the_context_is_read_under_every_name(tmp_path: Path) -> None:
+    """MPT calls it `max_seq_len`."""
+    assert HuggingFaceModel(str(save("mpt", tmp_path, max_seq_len=64))).context == 64
+
+
+def test_tokens_without_a_row(tmp_path: Path) -> None:
+    """Padding may lack one, as it is masked, and so may added tokens; those of text may not."""
+    folder = save("gpt2", tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rows = len(tokenizer)
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.add_tokens(["zebra"])
+    tokenizer.save_pretrained(folder)
+    model = HuggingFaceModel(str(folder))
+    assert model.pad_id < rows < len(tokenizer) - 1
+    assert model.generate([model.encode(t) for t in ("a", "b a zebra")], max_new_tokens=2, stop="")
+    small = GPT2LMHeadModel.from_pretrained(folder)
+    small.resize_token_embeddings(rows - 5)
+    small.save_pretrained(folder)
+    with pytest.raises(InputError, match=rf"has 5 tokens, up to {rows - 1}, .* {rows - 5} rows"):
+        HuggingFaceModel(str(folder))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is not parted on the CPU")
 def test_what_cannot_be_parted_says_so(tmp_path_factory: pytest.TempPathFactory) -> None:
     """An architecture without a plan, an unlike device and a number of no sense are refused."""
@@ -281,12 +350,12 @@ def test_a_model_that_is_partly_off_its_devices_is_refused(
     tiny_model_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that a device map leaves on the CPU or the disk are named before any work is done."""
-    real = LlamaForCausalLM.from_pretrained
+    real: Any = LlamaForCausalLM.from_pretrained
 
     def offloading(*args: Any, device_map: str, **kwargs: Any) -> Any:
-        module = real(*args, **kwargs)
+        module, found = real(*args, **kwargs)
         module.model.layers[1].to("meta")  # as accelerate leaves what it fetches for every pass
-        return module
+        return module, found
 
     monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", offloading)
     with pytest.raises(InputError, match=r"--device-map 'auto' leaves 9 of 21 .* --quantize"):

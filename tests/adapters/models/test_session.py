@@ -16,6 +16,7 @@ from autottt.adapters.models.fingerprint import Snapshot, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import attach, detach
 from autottt.errors import DivergenceError, InputError, RestorationError, StrategyError
+from tests.adapters.models.zoo import save
 
 SETTINGS = LoraSettings(rank=4, alpha=8)
 TRAINING = TrainSettings(steps=6, stop_loss=0.0)
@@ -43,6 +44,20 @@ def assert_untouched(model: HuggingFaceModel, before: Snapshot) -> None:
     assert not any("lora" in name for name, _ in model.module.named_modules())
     assert all(p.grad is None for p in model.module.parameters())
     assert model.verify()
+
+
+def test_dropout_of_the_base_follows_the_seed(tmp_path: Path) -> None:
+    """GPT-2 drops activations in training; what it learns is the same whatever came before."""
+    model = HuggingFaceModel(str(save("gpt2", tmp_path)))
+    losses = []
+    for before in (1, 2):
+        torch.manual_seed(before)
+        state = Snapshot.take(model.module)
+        with model.session(SETTINGS, seeds=[7]) as session:
+            (record,) = session.train([batch], TRAINING)
+        assert_untouched(model, state)
+        losses.append(record.losses)
+    assert losses[0] == losses[1]
 
 
 def test_success_changes_predictions_inside_and_nothing_outside(

@@ -190,19 +190,68 @@ ZOO: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
 }
 
 
+OTHERS: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
+    "opt": (
+        {
+            "hidden_size": 32,
+            "word_embed_proj_dim": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 48,
+            "max_position_embeddings": 512,
+        },
+        "byte-level",
+        None,
+        False,
+    ),
+}
+# attention by slots, which padding changes where it stands between tokens
+BY_SLOT: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
+    "gpt_neo": (
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": 32,
+            "max_position_embeddings": 512,
+            "initializer_range": 0.3,
+        },
+        "byte-level",
+        None,
+        False,
+    ),
+    "mpt": (
+        {"d_model": 32, "n_layers": 2, "n_heads": 4, "max_seq_len": 512, "initializer_range": 0.3},
+        "byte-level",
+        None,
+        False,
+    ),
+}
 REFUSED: dict[str, tuple[dict[str, Any], str, str | None, bool]] = {
     "mamba": (
         {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 8},
         "byte-level",
         None,
         True,
-    )
+    ),
+    "bert": (
+        {
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+        },
+        "byte-level",
+        None,
+        True,
+    ),
 }
 
 
 def save(kind: str, folder: Path, **changes: Any) -> Path:
     """A model of that architecture with its tokenizer in `folder`."""
-    settings, name, template, padded = {**ZOO, **REFUSED}[kind]
+    settings, name, template, padded = {**ZOO, **OTHERS, **BY_SLOT, **REFUSED}[kind]
     settings = {**settings, **changes}
     raw = TOKENIZERS[name]()
     if template is CHATML:
