@@ -64,7 +64,8 @@ class Outcome:
     """One task answered by every arm.
 
     `group` is the task's family, which cross-validation keeps together; `model` is the model's
-    fingerprint. A feature that is not finite is missing: the log holds null, and NaN is read.
+    fingerprint; `task` a hash of all that the task holds, where it is known. A feature that is not
+    finite is missing: the log holds null, and NaN is read.
     """
 
     task_id: str
@@ -74,6 +75,7 @@ class Outcome:
     features: dict[str, float]
     arms: dict[str, ArmOutcome]
     version: int = VERSION
+    task: str | None = None
 
 
 def append_outcome(path: str | Path, outcome: Outcome) -> None:
@@ -147,6 +149,7 @@ class _OutcomeRecord(BaseModel):
     features: _Values
     arms: dict[str, _ArmRecord]
     version: Literal[1]
+    task: str | None = None
 
 
 def _decode(line: bytes, where: str) -> Outcome:
@@ -178,6 +181,7 @@ def _parse(value: object, where: str) -> Outcome:
         seed=record.seed,
         features=_or_nan(record.features),
         arms=arms,
+        task=record.task,
     )
 
 

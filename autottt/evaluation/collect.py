@@ -7,13 +7,15 @@ run that was stopped goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 
@@ -137,8 +139,15 @@ def measure_all(
     `until`, a reading of `time.monotonic()`, no further outcome is waited for.
     """
     before = [o for o in read_outcomes(out) if o.model == model.fingerprint] if out.exists() else []
-    done = {(o.task_id, o.seed) for o in before}
+    done = {(o.task_id, o.seed): o.task for o in before}
     every = list(tasks)
+    for _, task in every:
+        known = done.get((task.id, seed))
+        if known is not None and known != task_hash(task):
+            raise InputError(
+                f"{out} has another task by the name of {task.id!r}; name another file for the "
+                "tasks as they are now, or give the task another id"
+            )
     grouped: dict[str, list[Task]] = {}
     for group, task in every:
         grouped.setdefault(group, []).append(task)
@@ -260,7 +269,13 @@ def measure(task: Task, group: str, context: RunContext, strategies: Sequence[st
             beside = replace(context, rivals=probe.attempt.winners)
             arms[name] = _run(get(name), task, beside, probe.attempt)
     model = context.model.fingerprint
-    return Outcome(task.id, group, model, context.seed, probe.features, arms)
+    hashed = task_hash(task)
+    return Outcome(task.id, group, model, context.seed, probe.features, arms, task=hashed)
+
+
+def task_hash(task: Task) -> str:
+    """By which tasks of one id are told apart."""
+    return hashlib.sha256(json.dumps(asdict(replace(task, priority=0))).encode()).hexdigest()[:16]
 
 
 def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -13,7 +15,7 @@ import pytest
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
-from autottt.errors import StrategyError, TaskError
+from autottt.errors import InputError, StrategyError, TaskError
 from autottt.evaluation.collect import FIRST_SEED, _judge, measure, measure_all
 from autottt.pretraining import validation
 from autottt.pretraining.recipe import Recipe
@@ -53,6 +55,21 @@ def test_every_arm_is_judged_against_the_target() -> None:
     trained = outcome.arms["ttt"]
     assert trained.evidence["agrees_with_icl"] == 0.0
     assert trained.evidence["over_icl"] > 0
+
+
+def test_another_task_under_a_known_id_is_refused(tmp_path: Path) -> None:
+    """It would be taken for the one that was measured, as it is where a log has no hashes."""
+    out, model = tmp_path / "log.jsonl", FakeModel(mirror, mirror)
+    first = task("a")
+    assert measure_all([("g", first)], out, model, ["icl"], 0) == 1
+    assert measure_all([("g", replace(first, priority=3))], out, model, ["icl"], 0) == 1
+    other = replace(first, instruction="Otherwise.")
+    with pytest.raises(InputError, match="another task by the name of 'a'"):
+        measure_all([("g", other)], out, model, ["icl"], 0)
+    assert measure_all([("g", other)], out, model, ["icl"], 1) == 2
+    older = [json.loads(line) for line in out.read_text().splitlines()]
+    out.write_text("".join(json.dumps({**o, "task": None}) + "\n" for o in older))
+    assert measure_all([("g", other)], out, model, ["icl"], 0) == 2
 
 
 def test_comparing_answers_is_no_part_of_an_arm() -> None:

@@ -117,7 +117,9 @@ class HuggingFaceModel:
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
         own = self.settings.format == "auto"
         usual = self.format if own else self.tokens.format("auto", native=native)
-        self.fingerprint = self._whole + self.settings.unusual(type(self.format) is type(usual))
+        mark = self.tokens.template_mark(self.format)
+        told = self.settings.unusual(type(self.format) is type(usual), mark)
+        self.fingerprint = self._whole + told
 
     def _load(self) -> None:
         self.ranks.start(self.name, self.settings)

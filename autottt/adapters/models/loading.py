@@ -62,12 +62,14 @@ class ModelSettings:
     format: str = "auto"
     lora_targets: tuple[str, ...] = ()
 
-    def unusual(self, own_format: bool) -> str:
-        """What answers depend on besides the weights: nothing where a model is asked its own way.
+    def unusual(self, own_format: bool, template: str = "") -> str:
+        """What answers depend on besides the weights: little where a model is asked its own way.
 
-        It ends the model's fingerprint, by which adapters, outcomes, gates and results are known.
+        That is the mark of its chat template, where it is asked by one. It ends the model's
+        fingerprint, by which adapters, outcomes, gates and results are known.
         """
         parts = [] if own_format else [self.format]
+        parts += [f"template:{template}"] if template else []
         parts += ["lora:" + ",".join(self.lora_targets)] if self.lora_targets else []
         return "".join(f" {part}" for part in parts)
 

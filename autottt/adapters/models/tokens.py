@@ -6,6 +6,7 @@ control tokens in it, some merge digits.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from functools import lru_cache
@@ -98,6 +99,12 @@ class Tokens:
                 f"embedding of {self.rows} rows lacks; give the model the tokenizer that it was "
                 "trained with"
             )
+
+    def template_mark(self, form: PromptFormat) -> str:
+        """By which prompts of one chat template are told from those of another; else empty."""
+        if not isinstance(form, Chat):
+            return ""
+        return hashlib.sha256(repr(self.tokenizer.chat_template).encode()).hexdigest()[:8]
 
     def ends(self, form: PromptFormat) -> set[int]:
         """The tokens that end an answer."""

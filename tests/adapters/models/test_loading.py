@@ -197,6 +197,24 @@ def test_another_way_of_asking_is_another_fingerprint(tiny_model_folder: Path) -
     assert all(model.verify() for model in changed)
 
 
+def test_another_chat_template_is_another_fingerprint(tmp_path: Path) -> None:
+    """The prompts are others then; where prompts are plain, the template is nothing to them."""
+    folder = save("qwen3", tmp_path / "model")
+    plain = ModelSettings(format="plain")
+
+    def prints() -> tuple[str, str]:
+        models = (HuggingFaceModel(str(folder), settings=s) for s in (None, plain))
+        chat, other = (model.fingerprint for model in models)
+        return chat, other
+
+    before = prints()
+    file = folder / "chat_template.jinja"
+    file.write_text("{# edited #}" + file.read_text())
+    after = prints()
+    assert before[0] != after[0]
+    assert before[1] == after[1]
+
+
 def test_a_recurrent_model_is_refused(tmp_path: Path) -> None:
     """A state that is not a row of keys and values would be wrong in silence."""
     folder = str(save("mamba", tmp_path))
