@@ -19,7 +19,7 @@ from autottt.controller.difficulty import (
 from autottt.controller.fitting import BINS, expected_calibration_error
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 from autottt.evaluation.statistics import Array, rejection_ratio
-from autottt.strategies.ttt import LOOKS
+from autottt.strategies.training_evidence import LOOKS
 from autottt.types import JSON
 
 

@@ -24,6 +24,7 @@ from autottt.errors import ContextLengthError
 from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
+from autottt.strategies.rivals import Scored, complete, preference, scored_together
 from autottt.strategies.vote import MAX_CANDIDATES, UNANSWERED_LOGP, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
@@ -135,8 +136,8 @@ class Experts(Vote):
         if left is not None and left < spent:  # scoring takes less
             return voted
         views, shown = self.views.draw(task, context.seed), self.views.shown
-        rivals = _complete(context.rivals) if members and all(own) else ()
-        pools = _pools(own, rivals)
+        rivals = complete(context.rivals) if members and all(own) else ()
+        pools = scored_together(own, rivals)
         begin = time.monotonic()
         try:
             scored = _scores(task, views, shown, pools, context, members)
@@ -157,7 +158,7 @@ class Experts(Vote):
         if not rivals:
             return judged
         compared = {
-            OVER_ICL: _preference(ranked, rivals, pools, scored),
+            OVER_ICL: preference(ranked, rivals, pools, scored),
             COMPARING_SECONDS: seconds * (1 - read / scored.tokens),
         }
         return replace(judged, evidence={**judged.evidence, **compared})
@@ -251,63 +252,15 @@ def over_rivals(
     where both are the same; as sign(d) log(1 + |d|), as d has long tails. None where either lacks
     an answer to a query.
     """
-    others = _complete(rivals)
+    others = complete(rivals)
     if not all(answered.candidates) or not others:
         return None
-    pools = _pools([[own[0].output] for own in answered.candidates], others)
+    pools = scored_together([[own[0].output] for own in answered.candidates], others)
     if not any(pools):
         return 0.0
     drawn = views.draw(task, context.seed)
     scored = _scores(task, drawn, views.shown, pools, context, members)
-    return _preference(answered.candidates, others, pools, scored)
-
-
-def _complete(rivals: Sequence[Value | None]) -> tuple[Value, ...]:
-    """The rivals, or none where one has no answer to some query."""
-    known = tuple(rival for rival in rivals if rival is not None)
-    return known if len(known) == len(rivals) else ()
-
-
-def _pools(own: Sequence[Sequence[Value]], rivals: Sequence[Value]) -> list[list[Value]]:
-    """Per query the distinct answers, its own first; none where there is but one."""
-    pools = [list(dict.fromkeys([*of, *rivals[k : k + 1]])) for k, of in enumerate(own)]
-    return [pool if len(pool) > 1 else [] for pool in pools]
-
-
-@dataclass(frozen=True)
-class _Scored:
-    """Per query and candidate the mean log-probability over views, and the tokens read for it.
-
-    `prompts` are tokens read per query, whatever the candidates.
-    """
-
-    means: list[list[float]]
-    replies: list[list[int]]
-    prompts: list[int]
-
-    @property
-    def tokens(self) -> int:
-        return self.tokens_of([len(of) for of in self.replies])
-
-    def tokens_of(self, candidates: Sequence[int]) -> int:
-        """Read for the first so many candidates of each query; without any, not for its prompts."""
-        parts = zip(candidates, self.prompts, self.replies, strict=True)
-        return sum(prompts + sum(replies[:n]) for n, prompts, replies in parts if n)
-
-
-def _preference(
-    candidates: Sequence[Sequence[Candidate]],
-    rivals: Sequence[Value],
-    pools: Sequence[Sequence[Value]],
-    scored: _Scored,
-) -> float:
-    """What `over_rivals` gives for the first candidates, from the scores of the pools."""
-    gap = 0.0
-    for of, rival, pool, means in zip(candidates, rivals, pools, scored.means, strict=True):
-        if of[0].output != rival:
-            gap += means[pool.index(of[0].output)] - means[pool.index(rival)]
-    gap /= len(pools)
-    return math.copysign(math.log1p(abs(gap)), gap)
+    return preference(answered.candidates, others, pools, scored)
 
 
 def _scores(
@@ -317,7 +270,7 @@ def _scores(
     candidates: Sequence[Sequence[Value]],
     context: RunContext,
     members: Sequence[Member],
-) -> _Scored:
+) -> Scored:
     """What every view makes of every candidate."""
     model = context.model
     sums = [[0.0] * len(of) for of in candidates]
@@ -346,7 +299,7 @@ def _scores(
                 replies[place.query][i] += len(reply)
                 sums[place.query][i] += score
     means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
-    return _Scored(means, replies, prompts)
+    return Scored(means, replies, prompts)
 
 
 def _with_choice(answered: Answered) -> Answered:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -45,11 +44,11 @@ from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, Judge, RunConte
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
+from autottt.strategies.training_evidence import LOOKS, looks, losses, reasons, shown
 from autottt.types import Attempt, Task
 
 log = logging.getLogger(__name__)
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
-LOOKS = 5  # at a training, every few steps, that the controller may take
 CHECK_VIEWS = 3  # of every held-out demonstration
 
 
@@ -170,11 +169,11 @@ class TTT:
             tokens=answered.tokens + sum(r.tokens for r in records),
             steps=max(r.steps for r in records),
             held_out=sum(checked) / len(checked) if checked else None,
-            stop_reason="; ".join(filter(None, [_reasons(records), note])),
+            stop_reason="; ".join(filter(None, [reasons(records), note])),
             evidence={
                 **evidence,
-                **_losses(records),
-                **_looks(records, self.training.check_every),
+                **losses(records),
+                **looks(records, self.training.check_every),
                 **look.seconds,
                 "training_seconds": stored.seconds,
             },
@@ -323,8 +322,8 @@ class _Look:
             return None
         spent = time.perf_counter() - self._begin
         self.seconds[f"look{self._done}_seconds"] = spent
-        shown = _shown(records, self._done, len(records[0].losses))
-        self.evidence = {"look": float(self._done), **shown, "look_seconds": spent}
+        seen = shown(records, self._done, len(records[0].losses))
+        self.evidence = {"look": float(self._done), **seen, "look_seconds": spent}
         if self._judge is not None:
             self.reason = self._judge(self.evidence)
         return self.reason
@@ -342,66 +341,3 @@ def _member(session: Session, place: int) -> Member:
         session.select([place])
 
     return switch
-
-
-def _reasons(records: Sequence[TrainRecord]) -> str:
-    """Why the adapters stopped, and which step was kept where that was chosen."""
-    counts = Counter(record.stop_reason for record in records)
-    if len(counts) == 1:
-        said = records[0].stop_reason
-    else:
-        said = ", ".join(f"{reason} ({n} of {len(records)})" for reason, n in counts.items())
-    kept = [f"{r.best.step} of {r.steps} steps" for r in records if r.best is not None]
-    return "; kept ".join([said, *kept])
-
-
-def _losses(records: Sequence[TrainRecord]) -> dict[str, float]:
-    """Mean over the adapters of the first and of the last losses, and the best held-out loss."""
-    trained = [record.losses for record in records if record.losses]
-    found = {}
-    if trained:
-        found["first_loss"] = sum(losses[0] for losses in trained) / len(trained)
-        found["last_loss"] = sum(sum(losses[-5:]) / len(losses[-5:]) for losses in trained) / len(
-            trained
-        )
-    best = [record.best for record in records if record.best is not None]
-    if best:
-        found["held_out_loss"] = sum(check.loss for check in best) / len(best)
-        found["held_out_exact"] = sum(check.exact for check in best) / len(best)
-    return found
-
-
-def _looks(records: Sequence[TrainRecord], every: int) -> dict[str, float]:
-    """What each of the first looks saw, as `lookK_NAME` for each name of `_shown`."""
-    found = {}
-    for look in range(1, LOOKS + 1):
-        for name, value in _shown(records, look, look * every).items():
-            place, _, rest = name.partition("_")
-            found[f"{place}{look}_{rest}" if place == "look" else name] = value
-    return found
-
-
-def _shown(records: Sequence[TrainRecord], look: int, steps: int) -> dict[str, float]:
-    """What `steps` steps show, as means over the adapters; empty where there were fewer.
-
-    `look_loss` is the training loss (nats a token) of the last of them and `look_drop` how much it
-    fell; `start_...` and `look_held_out_loss` and `..._exact` are the held-out scores before the
-    first step and over the checks so far, where there are any.
-    """
-
-    def mean(values: Sequence[float]) -> float:
-        return sum(values) / len(values)
-
-    if any(len(record.losses) < steps for record in records):
-        return {}
-    found = {
-        "look_loss": mean([record.losses[steps - 1] for record in records]),
-        "look_drop": mean([record.losses[0] - record.losses[steps - 1] for record in records]),
-    }
-    if all(len(record.checks) > look for record in records):
-        parts = ("start", slice(0, 1)), ("look", slice(1, look + 1))
-        for name, part in parts:
-            checks = [check for record in records for check in record.checks[part]]
-            found[f"{name}_held_out_loss"] = mean([check.loss for check in checks])
-            found[f"{name}_held_out_exact"] = mean([check.exact for check in checks])
-    return found

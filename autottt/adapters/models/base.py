@@ -90,7 +90,7 @@ class TrainSettings:
     out are scored before the first step and after every `check_every` steps. A score of `enough`
     (share exact) ends the training; so does a share of at most `hopeless` in each of the first
     `patience` checks. Where `scaled`, the rate is for the embedded model, and lowered for larger
-    ones (see `huggingface.rate_scale`).
+    ones (see `config_facts.rate_scale`).
     """
 
     steps: int = 40

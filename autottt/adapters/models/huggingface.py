@@ -7,7 +7,6 @@ model makes every use of it exclusive. The module does not choose prompts, views
 from __future__ import annotations
 
 import logging
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
+from autottt.adapters.models.config_facts import (
+    context_of,
+    generation_ends,
+    rate_scale,
+    window_of,
+)
 from autottt.adapters.models.decoding import (
     Greedy,
     Threshold,
@@ -47,7 +52,6 @@ NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was t
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
 PROMPTS = 8  # whose answers are scored in one go, at most
 LOGIT_BYTES = 14  # of one while answers are scored: in bf16, and thrice in fp32
-LENGTHS = ("max_position_embeddings", "max_seq_len", "n_positions", "seq_length")  # in configs
 BY_SLOT = ("gpt_neo", "mpt")  # attention counts places of the cache, padding among them
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -103,17 +107,16 @@ class HuggingFaceModel:
         self.device = str(self.module.device)
         config = self.module.config
         text = config.get_text_config()
-        lengths = (getattr(text, name, None) for name in LENGTHS)
-        self.context = next((int(length) for length in lengths if length), 2**31 - 1)
+        self.context = context_of(text)
         self.vocabulary = int(text.vocab_size)  # rows of the embedding
         self.tokens = Tokens(self.tokenizer, self.vocabulary)
         native = getattr(config, NATIVE_FORMAT, None)
         self.format = self.tokens.format(self.settings.format, native=native)
         self.tokens.check(self.format)
-        self.ends = self.tokens.ends(self.format) | _generation_ends(self.module)
+        self.ends = self.tokens.ends(self.format) | generation_ends(self.module)
         # attention over a window, or by slot
         self.slides = text.model_type in BY_SLOT or any(DynamicCache(config=config).is_sliding)
-        self.window = _window(text)
+        self.window = window_of(text)
         self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
         own = self.settings.format == "auto"
         usual = self.format if own else self.tokens.format("auto", native=native)
@@ -383,29 +386,6 @@ class HuggingFaceModel:
 def _compiled(module: Any) -> Any:
     """The module's forward as torch.compile makes it, for rows of any number and length."""
     return torch.compile(module.forward, dynamic=True)
-
-
-def rate_scale(parameters: int) -> float:
-    """What a learning rate found on the embedded model is multiplied by for one of that size.
-
-    1 up to ten million parameters and 0.1 from 500 million on, where published recipes take 1e-4
-    (Akyürek et al., 2025; the ARChitects, 2024); a power law between.
-    """
-    small, large = 10e6, 500e6
-    share = math.log(min(max(parameters, small), large) / small) / math.log(large / small)
-    return float(10**-share)
-
-
-def _window(text: Any) -> int:
-    """Up to how many slots padding before a token changes nothing where attention slides."""
-    names = ("sliding_window", "attention_chunk_size", "window_size")
-    return min((int(size) for name in names if (size := getattr(text, name, None))), default=0)
-
-
-def _generation_ends(module: Any) -> set[int]:
-    """The tokens that the model's own generation settings end an answer with."""
-    ends = getattr(getattr(module, "generation_config", None), "eos_token_id", None)
-    return set(ends if isinstance(ends, list) else [] if ends is None else [ends])
 
 
 def _chunks(sequences: Sequence[TokenSequence]) -> Iterator[Sequence[TokenSequence]]:

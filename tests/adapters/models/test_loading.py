@@ -20,8 +20,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPT2LMHeadModel, LlamaForCausalLM
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
+from autottt.adapters.models.config_facts import rate_scale
 from autottt.adapters.models.fingerprint import _scales
-from autottt.adapters.models.huggingface import HuggingFaceModel, rate_scale
+from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.lora_layers import lora_targets
 from autottt.adapters.tasks.formats import Arrow
