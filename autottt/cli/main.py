@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from autottt.cli.bench_adapt import bench_adapt
+from autottt.cli.bench_large import bench_large
 from autottt.cli.bench_model import bench_model
 from autottt.cli.bench_pretrain import bench_pretrain
 from autottt.cli.bench_scale import bench_scale
@@ -80,6 +81,7 @@ COMMANDS = (
     evaluate,
     calibrate,
     bench_adapt,
+    bench_large,
     bench_model,
     bench_pretrain,
     bench_text,

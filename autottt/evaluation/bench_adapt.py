@@ -3,8 +3,8 @@
 Every way trains the same LoRA on the same sequences for the same optimizer steps, task by task in
 one process, and then answers the same views; the ways take turns on each task, so that whatever
 slows the machine slows all of them. Three ways of ours differ in what they do: `held-out` may stop
-earlier, `together` trains four tasks in one pass, `processes` has a process of one thread for each
-core. It is a benchmark: peft, trl and accelerate are extras.
+earlier, `together` trains several tasks in one pass, `processes` has a process of one thread for
+each core. It is a benchmark: peft, trl and accelerate are extras.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.memory import peak_bytes
+from autottt.errors import UnknownNameError
 from autottt.evaluation.bench_trainers import (
     Measured,
     default_trainer,
     resident,
+    settle,
     train_sft,
     train_tuned,
 )
@@ -43,6 +45,11 @@ from autottt.strategies.ttt import TTT
 from autottt.types import JSON, Task
 
 MAX_CELLS = 500
+TOGETHER_WAY, PROCESSES_WAY = "autottt, together", "autottt, processes"
+WAYS = (
+    *("trainer", "trainer-tuned", "sft-trainer", "autottt", "autottt, held-out"),
+    *(TOGETHER_WAY, PROCESSES_WAY),
+)
 
 
 Way = Callable[[Task], Measured]
@@ -55,36 +62,46 @@ def bench_adapt(
     steps: int,
     model: str = "embedded",
     seed: int = 0,
+    only: Sequence[str] = (),
+    together: int = TOGETHER,
     progress: Progress = no_progress,
 ) -> JSON:
-    """Run every way on every task; returns means, and ratios to the default Trainer and the tuned.
+    """Run every way, or `only` some, on every task; `together` tasks share a pass in one of them.
 
-    Ratios are of total seconds, with a 95 % bootstrap interval over tasks.
+    Returns means, and ratios of total seconds and of those to adapt, with 95 % bootstrap intervals
+    over tasks. Raises `UnknownNameError` for a way that there is not.
     """
+    unknown = sorted(set(only) - set(WAYS))
+    if unknown:
+        raise UnknownNameError(f"there is no way {unknown[0]!r}; there are {', '.join(WAYS)}")
     owner = HuggingFaceModel(model)
     fixed = TTT(training=TrainSettings(steps=steps, stop_loss=0.0))
     watching = replace(fixed, name="held-out", watch=True)
     drawn = generated_tasks(families, 1, seed=seed + 50, max_cells=MAX_CELLS)[:tasks]
     chosen = [task for _, task in drawn]
-    ways: dict[str, Way] = {
+    in_turns: dict[str, Way] = {
         "trainer": lambda task: default_trainer(model, fixed, task, seed),
         "trainer-tuned": lambda task: resident(owner, fixed, task, seed, train_tuned),
         "sft-trainer": lambda task: resident(owner, fixed, task, seed, train_sft),
-        "autottt": lambda task: _ours(owner, fixed, task, seed),
-        "autottt, held-out": lambda task: _ours(owner, watching, task, seed),
+        "autottt": lambda task: ours(owner, fixed, task, seed),
+        "autottt, held-out": lambda task: ours(owner, watching, task, seed),
     }
+    ways = {name: way for name, way in in_turns.items() if not only or name in only}
     for way in ways.values():  # imports, kernels and caches warm
         way(chosen[0])
     found: dict[str, list[Measured]] = {name: [] for name in ways}
     progress("adapting", 0, len(chosen))
     for place, task in enumerate(chosen, start=1):
         for name, way in ways.items():
-            _forget_peak()
-            found[name].append(replace(way(task), memory=_peak()))
+            restart_peak()
+            found[name].append(with_peak(way(task)))
         progress("adapting", place, len(chosen))
-    _forget_peak()
-    found["autottt, together"] = _together(owner, fixed, chosen, seed)
-    found["autottt, processes"] = _processes(model, fixed, chosen, seed)
+    restart_peak()
+    if not only or TOGETHER_WAY in only:
+        _together(owner, fixed, chosen[:together], seed, together)  # warm
+        found[TOGETHER_WAY] = _together(owner, fixed, chosen, seed, together)
+    if not only or PROCESSES_WAY in only:
+        found[PROCESSES_WAY] = _processes(model, fixed, chosen, seed)
     return {
         "model": owner.fingerprint,
         "tasks": len(chosen),
@@ -92,19 +109,26 @@ def bench_adapt(
         "seed": seed,
         "threads": torch.get_num_threads(),
         "matmul_flops": matmul_rate(owner.device),
-        "ways": {name: _row(rows, owner, fixed.adapter) for name, rows in found.items()},
+        "together": together,
+        "ways": {name: row(rows, owner, fixed.adapter) for name, rows in found.items()},
         "times_faster": {
-            f"{name} than {base}": _ratio(found[base], found[name])
-            for base in ("trainer", "trainer-tuned", "sft-trainer", "autottt")
+            f"{name} than {base}": {
+                **_ratio(found[base], found[name]),
+                "adapting": _ratio(found[base], found[name], of="adapt"),
+            }
+            for base in WAYS[:4]
             for name in found
-            if name.startswith("autottt") and name != base
+            if base in found and name.startswith("autottt") and name != base
         },
-        "held_out_exact_match": _difference(found["autottt"], found["autottt, held-out"]),
+        "held_out_exact_match": _difference(found["autottt"], found["autottt, held-out"])
+        if {"autottt", "autottt, held-out"} <= set(found)
+        else None,
     }
 
 
-def matmul_rate(device: str, size: int = 1024, seconds: float = 1.0) -> float:
+def matmul_rate(device: str, seconds: float = 1.0) -> float:
     """Floating-point operations a second of square bf16 products on this device."""
+    size = 1024 if device == "cpu" else 8192
     a = torch.randn(size, size, dtype=torch.bfloat16, device=device)
     done, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < seconds:
@@ -113,7 +137,7 @@ def matmul_rate(device: str, size: int = 1024, seconds: float = 1.0) -> float:
     return done * 2 * size**3 / (time.perf_counter() - begin)
 
 
-def _row(rows: Sequence[Measured], owner: HuggingFaceModel, adapter: Any) -> JSON:
+def row(rows: Sequence[Measured], owner: HuggingFaceModel, adapter: Any) -> JSON:
     base = sum(p.numel() for p in owner.module.parameters())
     rank = adapter.rank
     shapes = [m.weight.shape for n, m in owner.module.named_modules() if "proj" in n]
@@ -138,10 +162,10 @@ def _difference(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
     return {"difference": gap.mean, "low": gap.low, "high": gap.high}
 
 
-def _ratio(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
+def _ratio(base: Sequence[Measured], other: Sequence[Measured], of: str = "seconds") -> JSON:
     from scipy.stats import bootstrap
 
-    pairs = np.array([r.seconds for r in base]), np.array([r.seconds for r in other])
+    pairs = tuple(np.array([getattr(r, of) for r in rows]) for rows in (base, other))
 
     def of_sums(a: Any, b: Any, axis: int = -1) -> Any:
         return a.sum(axis) / b.sum(axis)
@@ -170,7 +194,7 @@ class _Timed:
             self.seconds = time.perf_counter() - begin
 
 
-def _ours(
+def ours(
     owner: HuggingFaceModel,
     strategy: TTT,
     task: Task,
@@ -182,6 +206,7 @@ def _ours(
     context = RunContext(owner, seed, progress=_ticking(ticks), adapters=adapters)
     begin = time.perf_counter()
     attempt = replace(strategy, answering=timed).run(task, context)
+    settle(owner.device)
     adapt = time.perf_counter() - begin - timed.seconds
     tokens = _trained_tokens(strategy, task, owner, seed, attempt.steps)
     right = is_right(attempt.candidates, task)
@@ -198,11 +223,11 @@ def _in_steps(ticks: Sequence[float]) -> float:
 
 
 def _together(
-    owner: HuggingFaceModel, strategy: TTT, tasks: Sequence[Task], seed: int
+    owner: HuggingFaceModel, strategy: TTT, tasks: Sequence[Task], seed: int, size: int
 ) -> list[Measured]:
     """Our way with the LoRAs of several tasks of like length in one pass, as `solve_many` does."""
     rows: dict[str, Measured] = {}
-    for group in ([tasks[k] for k in places] for places in alike(tasks, TOGETHER)):
+    for group in ([tasks[k] for k in places] for places in alike(tasks, size)):
         ticks: list[float] = []
         adapters = AdapterCache()
         context = RunContext(owner, seed, progress=_ticking(ticks), adapters=adapters)
@@ -210,7 +235,7 @@ def _together(
         strategy.prepare(group, context)
         adapt = (time.perf_counter() - begin) / len(group)
         for task in group:
-            found = _ours(owner, strategy, task, seed, adapters)
+            found = ours(owner, strategy, task, seed, adapters)
             steps = _in_steps(ticks) / len(group)
             rows[task.id] = replace(
                 found, adapt=found.adapt + adapt, in_steps=found.in_steps + steps
@@ -240,8 +265,7 @@ def _processes(model: str, strategy: TTT, tasks: Sequence[Task], seed: int) -> l
 
 
 def _elsewhere(model: str, strategy: TTT, task: Task, seed: int) -> Measured:
-    row = _ours(_model(model), strategy, task, seed)
-    return replace(row, memory=_peak())
+    return with_peak(ours(_model(model), strategy, task, seed))
 
 
 @cache
@@ -250,12 +274,17 @@ def _model(name: str) -> HuggingFaceModel:
     return HuggingFaceModel(name)
 
 
-def _forget_peak() -> None:
+def restart_peak() -> None:
     """Begin to measure peak memory anew: of torch on a GPU, else of the process (on Linux)."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def with_peak(measured: Measured) -> Measured:
+    """What was measured, with the most memory in use since then."""
+    return replace(measured, memory=_peak())
 
 
 def _peak() -> int:

@@ -136,8 +136,9 @@ def resident(
     train: Train,
     *,
     begin: float | None = None,
+    answers: bool = True,
 ) -> Measured:
-    """peft around a base that stays in memory."""
+    """peft around a base that stays in memory; without `answers` it only adapts."""
     from peft import get_peft_model
 
     begin = time.perf_counter() if begin is None else begin
@@ -149,9 +150,10 @@ def resident(
         adapted = get_peft_model(base, _lora(strategy.adapter))
         train(owner, adapted, strategy, rows, clock, folder)
         adapted.eval()
+        settle(owner.device)
         adapt = time.perf_counter() - begin
         begin = time.perf_counter()
-        right = is_right(_answer(owner, adapted, task, seed), task)
+        right = answers and is_right(_answer(owner, adapted, task, seed), task)
         answer = time.perf_counter() - begin
         owner.module = adapted.unload()
     for parameter in owner.module.parameters():
@@ -159,6 +161,12 @@ def resident(
     owner.module.eval()
     tokens = sum(len(row.ids) for row in rows)
     return Measured(adapt, answer, tokens, strategy.training.steps, clock.seconds, right)
+
+
+def settle(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
 def train_default(

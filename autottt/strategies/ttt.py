@@ -207,7 +207,7 @@ class TTT:
         found, first = [], 0
         for own in tasks:
             numbers = range(first, first + len(own))
-            states = [session.state(k) for k in numbers]
+            states = [{} if context.adapters is None else session.state(k) for k in numbers]
             found.append(StoredAdapter(states, tuple(records[k] for k in numbers), seconds))
             first += len(own)
         return found

@@ -251,7 +251,7 @@ def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
 
 def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotary embedding (Su et al., 2021) of x (B, heads, T, size), by tables that broadcast."""
-    half, y = x.shape[-1] // 2, torch.empty(x.shape, dtype=x.dtype)
+    half, y = x.shape[-1] // 2, torch.empty(x.shape, dtype=x.dtype, device=x.device)
     torch.mul(x, cos, out=y)
     y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
     y[..., half:].addcmul_(x[..., :half], sin[..., half:])

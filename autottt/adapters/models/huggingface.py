@@ -30,7 +30,7 @@ from autottt.adapters.models.decoding import (
     most_paths,
     score_answers,
 )
-from autottt.adapters.models.fingerprint import fingerprint, whole_fingerprint
+from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import (
@@ -129,8 +129,8 @@ class HuggingFaceModel:
         try:
             self.module = load_module(self.name, self.settings)
             self.ranks.gathered("loaded")
-            self._weights = fingerprint(self.module)
-            self._whole = whole_fingerprint(self.module) if self.ranks.size > 1 else self._weights
+            self._weights = checksum(self.module)
+            self._whole = fingerprint(self.module)
         except BaseException:
             self.ranks.stop()
             raise
@@ -181,7 +181,7 @@ class HuggingFaceModel:
 
     @_everywhere
     def verify(self) -> bool:
-        return all(self.ranks.gathered(fingerprint(self.module) == self._weights))
+        return all(self.ranks.gathered(checksum(self.module) == self._weights))
 
     def encode(self, text: str, *, control: bool = False, follows: bool = False) -> list[int]:
         return list(self.tokens.encode(text, control, follows))

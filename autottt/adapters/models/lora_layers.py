@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -47,13 +48,18 @@ class LoraLinear(nn.Module):
         generators: Sequence[torch.Generator],
         split: str | None = None,
     ) -> None:
-        """`split` says whether each process sees a part of the `OUTPUTS` or of the `INPUTS`."""
+        """`generators` are on the device of the layer, one for each task.
+
+        `split` says whether each process sees a part of the `OUTPUTS` or of the `INPUTS`.
+        """
         super().__init__()
         inward, outward = _shape(base)
         device = next(base.parameters()).device
         bound = 1 / math.sqrt(inward)  # kaiming_uniform with a = sqrt(5), as peft draws it
-        draw = torch.stack([torch.rand(settings.rank, inward, generator=g) for g in generators])
+        size = settings.rank, inward
+        draw = torch.stack([torch.rand(size, generator=g, device=device) for g in generators])
         self.base = base
+        self.train(base.training)
         self.parts: dict[str, Part] = {}  # of the parameters that are not whole here
         if split == OUTPUTS:
             self.parts["lora_b"] = part = _part(base, 0)
@@ -63,7 +69,7 @@ class LoraLinear(nn.Module):
             draw = part.of(draw)
         self.scale = settings.alpha / settings.rank
         self.dropout = settings.dropout
-        self.lora_a = nn.Parameter(((2 * draw - 1) * bound).to(device))
+        self.lora_a = nn.Parameter((2 * draw - 1) * bound)
         self.lora_b = nn.Parameter(torch.zeros(len(draw), outward, settings.rank, device=device))
         self.selected: Tensor | None = None
         self.added = split is None and not self.dropout and _is_wide(base, settings.rank)
@@ -136,10 +142,15 @@ def attach(
     "all-linear" is every linear layer but the output head and routers among experts; other targets
     are ends of module names. Raises `StrategyError` where nothing matches.
     """
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    @cache
+    def generators(device: torch.device) -> list[torch.Generator]:
+        return [torch.Generator(device).manual_seed(seed) for seed in seeds]
+
     layers = {}
     for name, base in list(_targets(module, settings)):
-        layers[name] = LoraLinear(base, settings, generators, _split(module, name, base))
+        own = generators(next(base.parameters()).device)
+        layers[name] = LoraLinear(base, settings, own, _split(module, name, base))
         replace_module(module, name, layers[name])
     if not layers:
         raise StrategyError(

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from autottt.adapters.models.base import Batches, Check, HeldOut, TrainRecord, TrainSettings
+from autottt.adapters.models.base import (
+    Batches,
+    Check,
+    HeldOut,
+    TokenSequence,
+    TrainRecord,
+    TrainSettings,
+)
 from autottt.errors import DivergenceError
 
 SMOOTHING = 0.8  # of the running mean loss
@@ -26,6 +33,16 @@ class Run:
         self.best: Check | None = None
         self.best_at = 0  # the number of the check that gave it
         self.kept: list[Tensor] | None = None
+        self._ahead: tuple[int, Sequence[TokenSequence]] | None = None  # a step and its rows
+
+    def rows(self, step: int) -> Sequence[TokenSequence]:
+        """What the step trains on."""
+        known, self._ahead = self._ahead, None
+        return known[1] if known is not None and known[0] == step else self.batch(step)
+
+    def ahead(self, step: int) -> None:
+        """Make the rows of a later step now."""
+        self._ahead = step, self.batch(step)
 
     def note(self, loss: float, rate: float) -> None:
         """Add the loss of a step; raises `DivergenceError` if it is not finite."""

@@ -34,6 +34,7 @@ from autottt.adapters.models.base import (
 )
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.fused import FusedLlama, fused
+from autottt.adapters.models.fused_beside import BesideLlama, beside
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
@@ -61,7 +62,7 @@ class AdapterSession:
         self._parameters: dict[str, nn.Parameter] = {}
         self._parts: dict[str, Part] = {}  # of parameters (K, ...) that other processes share
         self._snapshot: Snapshot | None = None
-        self._fused: FusedLlama | None = None
+        self._fused: FusedLlama | BesideLlama | None = None
 
     def __enter__(self) -> AdapterSession:
         self._owner.lock.acquire()
@@ -124,7 +125,7 @@ class AdapterSession:
             if settings.targets == ALL_LINEAR and self._owner.lora_targets:
                 settings = replace(settings, targets=self._owner.lora_targets)
             layers = dict(attach(module, settings, seeds=self._seeds))
-            self._fused = fused(module)
+            self._fused = fused(module) or beside(module)
         else:
             layers = dict(attach_bias(module, self._seeds))
         self._layers = list(layers.values())
@@ -192,10 +193,14 @@ class AdapterSession:
                     break
                 for group in optimizer.param_groups:
                     group["lr"] = settings.learning_rate * _rate(step, settings)
-                values = self._step(running, [run.batch(step) for run in running])
+                losses = self._step(running, [run.rows(step) for run in running])
                 self._clip(settings.clip)
                 optimizer.step()
                 optimizer.zero_grad()
+                if self._owner.device != "cpu" and step + 1 < settings.steps:
+                    for run in running:
+                        run.ahead(step + 1)  # while the device is at work
+                values = losses.tolist()
                 for run, value in zip(running, values, strict=True):
                     run.note(value, settings.learning_rate)
                 if on_step is not None:
@@ -219,6 +224,9 @@ class AdapterSession:
 
     def _clip(self, limit: float) -> None:
         """Scale the gradients of each place to a norm of at most `limit`, each place by itself."""
+        if len(self._seeds) == 1 and not self._parts:
+            nn.utils.clip_grad_norm_(self._parameters.values(), limit)
+            return
         found = [(n, p.grad) for n, p in self._parameters.items() if p.grad is not None]
         whole = [g for name, g in found if name not in self._parts]
         parts = [g for name, g in found if name in self._parts]
@@ -247,7 +255,10 @@ class AdapterSession:
     def state(self, place: int) -> dict[str, Tensor]:
         """The weights of one place's adapter, by name, as tensors on the CPU."""
         with self._owner.told("session.state", place):
-            own = {n: p[place].detach().cpu().clone() for n, p in self._parameters.items()}
+            own = {
+                name: parameter[place].detach().to("cpu", copy=True)
+                for name, parameter in self._parameters.items()
+            }
             dims = {name: part.dim - 1 for name, part in self._parts.items()}
             return joined(self._owner.ranks.gathered(own), dims)
 
@@ -299,7 +310,7 @@ class AdapterSession:
                 run.best = None
                 run.keep(parameters)
 
-    def _step(self, runs: Sequence[Run], groups: Sequence[Sequence[TokenSequence]]) -> list[float]:
+    def _step(self, runs: Sequence[Run], groups: Sequence[Sequence[TokenSequence]]) -> Tensor:
         """Gradients of the sum of the places' mean losses; returns the losses (nats a token)."""
         self._select([run.place for run in runs])
         rows = max(len(group) for group in groups)
@@ -317,7 +328,7 @@ class AdapterSession:
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)
-        return losses.detach().tolist()
+        return losses.detach()
 
     def _logits(
         self, ids: Tensor, mask: Tensor, sequences: Sequence[TokenSequence], chosen: Tensor

@@ -49,11 +49,12 @@ class Tokens:
         self._pattern = re.compile("|".join(map(re.escape, self.control))) if self.control else None
         self._spaces = self._puts_space_before()
         self.encode = lru_cache(maxsize=KEPT)(self._encode)
+        marked = tokenizer("")["input_ids"]
+        self._start = [int(i) for i in marked if i == tokenizer.bos_token_id]
 
     def start(self) -> list[int]:
         """The BOS token, where the tokenizer itself puts it before text."""
-        marked = self.tokenizer("")["input_ids"]
-        return [int(i) for i in marked if i == self.tokenizer.bos_token_id]
+        return list(self._start)
 
     @property
     def merges_digits(self) -> bool:

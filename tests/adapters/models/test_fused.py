@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from autottt.adapters.models import fused as fused_module
 from autottt.adapters.models.base import LoraSettings
-from autottt.adapters.models.fused import fused
+from autottt.adapters.models.fused import FusedLlama, fused
+from autottt.adapters.models.fused_beside import Beside, BesideLlama, beside, can_be_beside
 from autottt.adapters.models.lora_layers import LoraLinear, attach, detach
 from autottt.errors import StrategyError
 
@@ -65,12 +66,15 @@ def loss_and_gradients(
 
 @pytest.mark.parametrize("tasks", [1, 3])
 @pytest.mark.parametrize("length", [1, 7, 21])
-def test_losses_and_gradients_are_those_of_the_layers_one_by_one(tasks: int, length: int) -> None:
+@pytest.mark.parametrize("kind", [FusedLlama, BesideLlama])
+def test_losses_and_gradients_are_those_of_the_layers_one_by_one(
+    kind: type[FusedLlama] | type[BesideLlama], tasks: int, length: int
+) -> None:
     """For rows of several lengths and tasks, every gradient agrees to fp32 rounding."""
     module = llama()
     layers = started(module, list(range(tasks)))
-    kernel = fused(module)
-    assert kernel is not None
+    assert fused(module) is not None and can_be_beside(module)
+    kernel = kind(module)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(0, 40, (2 * tasks, length), generator=generator)
     ends = torch.randint(1, length + 1, (2 * tasks,), generator=generator)
@@ -90,12 +94,14 @@ def test_losses_and_gradients_are_those_of_the_layers_one_by_one(tasks: int, len
         torch.testing.assert_close(ours[1][name], gradient, rtol=1e-3, atol=1e-6, msg=name)
 
 
-def test_some_of_the_tasks_can_be_trained_alone() -> None:
+@pytest.mark.parametrize("kind", [FusedLlama, BesideLlama])
+def test_some_of_the_tasks_can_be_trained_alone(
+    kind: type[FusedLlama] | type[BesideLlama],
+) -> None:
     """With one of three tasks selected, its gradients are its own and the others have none."""
     module = llama()
     layers = started(module, [0, 1, 2])
-    kernel = fused(module)
-    assert kernel is not None
+    kernel = kind(module)
     for layer in layers.values():
         layer.selected = torch.tensor([1])
     ids, chosen = torch.arange(12)[None] % 40, torch.ones(1, 12, dtype=torch.bool)
@@ -105,12 +111,14 @@ def test_some_of_the_tasks_can_be_trained_alone() -> None:
         assert gradient[[0, 2]].abs().sum() == 0, name
 
 
-def test_a_task_without_a_target_leaves_the_others_as_they_are() -> None:
+@pytest.mark.parametrize("kind", [FusedLlama, BesideLlama])
+def test_a_task_without_a_target_leaves_the_others_as_they_are(
+    kind: type[FusedLlama] | type[BesideLlama],
+) -> None:
     """The logits are those of the task that has targets; the other has no gradient."""
     module = llama()
     layers = started(module, [0, 1])
-    kernel = fused(module)
-    assert kernel is not None
+    kernel = kind(module)
     ids = torch.arange(24).view(2, 12) % 40
     chosen = torch.tensor([[False], [True]]).expand(2, 12)
     _, found = loss_and_gradients(kernel.logits(ids, chosen), ids[1], layers)
@@ -132,7 +140,7 @@ def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, Any]) ->
     """Biases, another activation or dropout in attention leave training to transformers."""
     module = llama(**changes)
     attach(module, SETTINGS, seeds=[0])
-    assert fused(module) is None
+    assert fused(module) is None and not can_be_beside(module)
 
 
 def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
@@ -140,10 +148,57 @@ def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
     module = llama()
     some = LoraSettings(rank=16, targets=("q_proj", "v_proj"))
     attach(module, some, seeds=[0])
-    assert fused(module) is None
+    assert fused(module) is None and not can_be_beside(module)
     detach(module)
     attach(module, LoraSettings(rank=1), seeds=[0])
-    assert fused(module) is None
+    assert fused(module) is None and can_be_beside(module)
+    assert beside(module) is None, "it is not on a GPU"
     detach(module)
     with pytest.raises(StrategyError):
         attach(module, LoraSettings(targets=("nothing",)), seeds=[0])
+
+
+def test_dropout_is_drawn_before_the_lora_and_counts_in_its_gradients() -> None:
+    """With a mask that is known, losses and gradients are those of the layers one by one.
+
+    A mask that drops nothing but scales by 1 / (1 - p) is that of a LoRA whose scale is larger.
+    """
+    module = llama()
+    layers = started(module, [0])
+    ids, chosen = torch.arange(12)[None] % 40, torch.ones(1, 12, dtype=torch.bool)
+    kernel = BesideLlama(module)
+
+    def found(dropout: float) -> tuple[float, dict[str, Tensor]]:
+        torch.manual_seed(3)
+        for layer in layers.values():
+            layer.dropout = dropout
+        return loss_and_gradients(kernel.logits(ids, chosen), ids[0], layers)
+
+    once, again, without = found(0.5), found(0.5), found(0.0)
+    assert once[0] == again[0] != without[0]
+    with torch.no_grad():
+        answering = kernel.logits(ids, chosen)
+        for layer in layers.values():
+            layer.dropout = 0.5
+        assert torch.equal(kernel.logits(ids, chosen), answering), "dropout is for training"
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_gradients_through_dropout_are_those_of_finite_differences(residual: bool) -> None:
+    """In fp64, with the mask of one seed: inputs, residual, A and B, for two tasks."""
+    generator = torch.Generator().manual_seed(4)
+
+    def drawn(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+
+    x, a = drawn(4, 5), drawn(2, 4, 5)
+    outputs = 1 if residual else 2
+    more = drawn(4, 3) if residual else None
+    weights = [drawn(3, 5).detach() for _ in range(outputs)]
+    b = [drawn(2, 3, 4 // outputs) for _ in range(outputs)]
+
+    def call(x: Tensor, more: Tensor | None, a: Tensor, *b: Tensor) -> Any:
+        torch.manual_seed(5)
+        return Beside.apply(x, more, 0.3, a, *weights, *b)  # type: ignore[no-untyped-call]
+
+    assert torch.autograd.gradcheck(call, (x, more, a, *b))

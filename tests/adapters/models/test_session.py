@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
-from autottt.adapters.models.fingerprint import Snapshot, fingerprint
+from autottt.adapters.models.fingerprint import Snapshot, checksum, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import attach, detach
 from autottt.errors import DivergenceError, InputError, RestorationError, StrategyError
@@ -151,14 +153,33 @@ def test_the_same_seed_gives_the_same_lora(tiny_model: HuggingFaceModel) -> None
     assert losses(1) == losses(1) != losses(2)
 
 
-def test_the_fingerprint_sees_one_bit(tiny_model: HuggingFaceModel) -> None:
-    """Changing one bit of one weight changes the fingerprint; undoing it brings it back."""
+@pytest.mark.parametrize("of", [fingerprint, checksum])
+def test_one_bit_is_seen(tiny_model: HuggingFaceModel, of: Callable[[Any], Any]) -> None:
+    """Changing one bit of one weight changes what it is known by; undoing it brings it back."""
     weights = next(tiny_model.module.parameters()).detach().view(torch.int32)
-    before = fingerprint(tiny_model.module)
+    before = of(tiny_model.module)
     weights[0, 0] ^= 1
-    changed = fingerprint(tiny_model.module)
+    changed = of(tiny_model.module)
     weights[0, 0] ^= 1
-    assert changed != before == fingerprint(tiny_model.module)
+    assert changed != before == of(tiny_model.module)
+
+
+@given(data=st.data(), dtype=st.sampled_from([torch.uint8, torch.bfloat16, torch.float32]))
+def test_a_checksum_sees_every_byte(data: st.DataObject, dtype: torch.dtype) -> None:
+    """Whatever the size of a tensor, and wherever in memory it begins."""
+    size = data.draw(st.sampled_from([1, 3, 8, 1000, 2**14 + 5, 2**17 + 9, 2**18]))
+    begin = data.draw(st.integers(0, 9))
+    memory = torch.randint(0, 100, (begin + size,)).to(dtype)
+    module = torch.nn.Module()
+    module.register_buffer("held", memory[begin:])
+    before = checksum(module)
+    raw = memory[begin:].view(torch.uint8)
+    place = data.draw(st.integers(0, len(raw) - 1))
+    raw[place] ^= data.draw(st.integers(1, 255))
+    changed = checksum(module)
+    assert changed != before
+    module.register_buffer("held", memory[begin:].clone())  # elsewhere, and otherwise the same
+    assert checksum(module) == changed
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
