@@ -165,7 +165,7 @@ def _difference(base: Sequence[Measured], other: Sequence[Measured]) -> JSON:
 def _ratio(base: Sequence[Measured], other: Sequence[Measured], of: str = "seconds") -> JSON:
     from scipy.stats import bootstrap
 
-    pairs = tuple(np.array([getattr(r, of) for r in rows]) for rows in (base, other))
+    pairs = [np.array([getattr(r, of) for r in rows]) for rows in (base, other)]
 
     def of_sums(a: Any, b: Any, axis: int = -1) -> Any:
         return a.sum(axis) / b.sum(axis)
@@ -173,7 +173,7 @@ def _ratio(base: Sequence[Measured], other: Sequence[Measured], of: str = "secon
     low, high = bootstrap(
         pairs, of_sums, paired=True, vectorized=True, method="percentile", random_state=0
     ).confidence_interval
-    return {"ratio": float(of_sums(*pairs)), "low": float(low), "high": float(high)}
+    return {"ratio": float(pairs[0].sum() / pairs[1].sum()), "low": float(low), "high": float(high)}
 
 
 @dataclass

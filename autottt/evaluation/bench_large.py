@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import torch
 from autottt.adapters.models.fingerprint import checksum
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import device_of
-from autottt.evaluation.bench_adapt import matmul_rate, ours, restart_peak, row, with_peak
+from autottt.evaluation.bench_adapt import Way, matmul_rate, ours, restart_peak, row, with_peak
 from autottt.evaluation.bench_trainers import resident, train_sft
 from autottt.strategies.answering import Answered, Member
 from autottt.strategies.base import Progress, RunContext, no_progress
@@ -48,7 +47,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 DEMONSTRATIONS = 10
-LETTERS = 100  # of an input: a demonstration is then about 115 tokens of one byte
+LETTERS = 94  # of an input: a demonstration is then about 115 tokens of one byte
 
 
 class RandomLlama(HuggingFaceModel):
@@ -64,8 +63,8 @@ class RandomLlama(HuggingFaceModel):
         torch.manual_seed(0)
         with torch.device(device_of(self.settings)):
             config = LlamaConfig(**SIZES[self._size])
-            module: Any = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-        self.module = module.eval()
+            auto: Any = AutoModelForCausalLM
+            self.module = auto.from_config(config, dtype=torch.bfloat16).eval()
         self._weights = checksum(self.module)
         self._whole = f"random {self._size}"
 
@@ -89,8 +88,8 @@ def bench_large(
     recipe = get("ttt-words")
     assert isinstance(recipe, TTT)
     silent = replace(recipe, answering=_Silent())
-    ways = {
-        "sft-trainer": partial(_theirs, owner, recipe, seed),
+    ways: dict[str, Way] = {
+        "sft-trainer": lambda task: resident(owner, recipe, task, seed, train_sft, answers=False),
         "autottt": lambda task: ours(owner, silent, task, seed),
     }
     drawn = [words_task(number, seed) for number in range(tasks)]
@@ -127,10 +126,6 @@ def words_task(number: int, seed: int) -> Task:
 
     shown = tuple(Example(text(), str(rng.choice(["yes", "no"]))) for _ in range(DEMONSTRATIONS))
     return Task(f"words-{number}", shown, (text(),), ("yes",), domain="text")
-
-
-def _theirs(owner: HuggingFaceModel, recipe: TTT, seed: int, task: Task) -> Any:
-    return resident(owner, recipe, task, seed, train_sft, answers=False)
 
 
 def _device(device: str) -> str:

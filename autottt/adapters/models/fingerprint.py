@@ -108,9 +108,8 @@ def _sum(tensor: Tensor) -> int:
     total = torch.zeros((), dtype=torch.int64, device=raw.device)
     if rows:
         block = 2**6 if raw.device.type == "cpu" else 2**10  # rows: what a cache holds, or more
-        for some, of in zip(
-            words[: rows * ROW].view(rows, ROW).split(block), _odd(rows, raw.device).split(block)
-        ):
+        every = words[: rows * ROW].view(rows, ROW)
+        for some, of in zip(torch.split(every, block), torch.split(_odd(rows, raw.device), block)):
             total += ((some * columns).sum(1) * of).sum()
     last = words[rows * ROW :]
     tail = int.from_bytes(rest.cpu().numpy().tobytes(), "little")

@@ -42,7 +42,7 @@ class BesideLlama:
         cos, sin = (t[0] for t in model.rotary_emb(x, torch.arange(length, device=x.device)[None]))
         wanted = chosen.flatten().nonzero()[:, 0]
         x = x.flatten(0, 1)  # (M, d), M = B * T
-        alone = len(_pair(projections(model.layers[0])[0])[0]) == 1  # groups stay equal
+        alone = _alone(projections(model.layers[0])[0])  # else groups stay equal
         with torch.autocast(device, enabled=False):
             for layer in model.layers:
                 keep = wanted if alone and layer is model.layers[-1] else None
@@ -54,19 +54,28 @@ class BesideLlama:
 
 def beside(module: Any) -> BesideLlama | None:
     """The faster training forward of a model on a GPU with a LoRA on every layer, if there is."""
-    return BesideLlama(module) if module.device.type == "cuda" and can_be_beside(module) else None
+    return BesideLlama(module) if is_usual(module) and can_be_beside(module) else None
+
+
+def is_usual(module: Any) -> bool:
+    """Whether it is a Llama on one GPU whose form is the one written out here."""
+    return module.device.type == "cuda" and _is_llama(module)
 
 
 def can_be_beside(module: Any) -> bool:
     """Whether it is a Llama whose layers are plain and all have a LoRA, wherever it is."""
+    if not _is_llama(module):
+        return False
+    return all(_is_plain(each) for layer in module.model.layers for each in projections(layer))
+
+
+def _is_llama(module: Any) -> bool:
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-    if type(module) is not LlamaForCausalLM or module.config.attention_dropout:
+    if type(module) is not LlamaForCausalLM or module.config.hidden_act != "silu":
         return False
-    linears = [each for layer in module.model.layers for each in projections(layer)]
-    devices = {p.device for p in module.parameters()}
-    usual = module.config.hidden_act == "silu" and len(devices) == 1
-    return usual and all(map(_is_plain, linears)) and module.lm_head.bias is None
+    alone = len({p.device for p in module.parameters()}) == 1
+    return alone and not module.config.attention_dropout and module.lm_head.bias is None
 
 
 def _is_plain(linear: nn.Module) -> bool:
@@ -82,6 +91,10 @@ def _computed_as(module: Any) -> torch.dtype:
         return torch.get_autocast_dtype(kind)
     dtype: torch.dtype = module.model.embed_tokens.weight.dtype
     return dtype
+
+
+def _alone(linear: Any) -> bool:
+    return len(linear.lora_a if linear.selected is None else linear.selected) == 1
 
 
 def _layer(
@@ -118,75 +131,94 @@ def _normed(norm: Any, x: Tensor) -> Tensor:
     return nn.functional.rms_norm(x, x.shape[-1:], norm.weight.to(x.dtype), norm.variance_epsilon)
 
 
-def _pair(linear: Any) -> tuple[Tensor, Tensor]:
-    """A (G, r, in) and B (G, out, r), times the scale, of the G selected tasks."""
-    a, b = linear.lora_a, linear.lora_b
-    if linear.selected is not None:
-        a, b = a[linear.selected], b[linear.selected]
-    return a, b * linear.scale
-
-
 def _through(linears: Sequence[Any], x: Tensor, residual: Tensor | None = None) -> Sequence[Tensor]:
     """What layers that read the same x (M, in) make of it (M, out), with the residual added."""
-    a, b = zip(*map(_pair, linears), strict=True)
-    weights = [linear.base.weight.to(x.dtype) for linear in linears]
-    dropout = linears[0].dropout if torch.is_grad_enabled() else 0.0
-    joined = torch.cat(a, dim=1).to(x.dtype)  # (G, n r, in)
+    first = linears[0]
+    dropout = first.dropout if torch.is_grad_enabled() else 0.0
     found: Sequence[Tensor] = Beside.apply(  # type: ignore[no-untyped-call]
-        x, residual, dropout, joined, *weights, *(of.to(x.dtype) for of in b)
+        x,
+        residual,
+        dropout,
+        first.scale,
+        first.selected,
+        *(linear.base.weight.to(x.dtype) for linear in linears),
+        *(linear.lora_a for linear in linears),
+        *(linear.lora_b for linear in linears),
     )
     return found
 
 
 class Beside(torch.autograd.Function):
-    """x (M, in), a residual (M, out) or None, A (G, n r, in), n weights (out, in), n B (G, out, r).
+    """n layers that read the same x (M, in), a LoRA beside each, to n outputs (M, out).
 
-    Gives n outputs (M, out). The layers share the dropout before A.
+    Takes x, a residual (M, out) or None, the share dropped before A, the scale of what a LoRA adds,
+    the G selected of K tasks or None, n weights (out, in), n A (K, r, in) and n B (K, out, r). The
+    layers share what is dropped. What is between A and B is computed like x, gradients as A and B.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, residual: Tensor | None, dropout: float, a: Tensor, *rest: Tensor
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor | None,
+        dropout: float,
+        scale: float,
+        selected: Tensor | None,
+        *rest: Tensor,
     ) -> tuple[Tensor, ...]:
-        n = len(rest) // 2
-        weights, b = rest[:n], rest[n:]
+        n = len(rest) // 3
+        weights, pairs = rest[:n], rest[n:]
+        own = pairs if selected is None else [t[selected] for t in pairs]
+        a = torch.cat([t.to(x.dtype) for t in own[:n]], dim=1)  # (G, n r, in)
+        b = [(t * scale).to(x.dtype) for t in own[n:]]
         dropped, mask = torch.native_dropout(x, dropout, True) if dropout else (x, None)
-        grouped = dropped.view(len(a), -1, x.shape[-1])  # (G, M / G, in)
-        inner = torch.bmm(grouped, a.mT)  # (G, M / G, n r)
+        inner = torch.bmm(_grouped(dropped, a), a.mT)  # (G, M / G, n r)
         outputs = []
-        for weight, own, part in zip(weights, b, inner.chunk(n, dim=-1), strict=True):
+        for weight, of, part in zip(weights, b, inner.chunk(n, dim=-1), strict=True):
             y = x @ weight.mT if residual is None else torch.addmm(residual, x, weight.mT)
-            y.view(len(a), -1, len(weight)).baddbmm_(part, own.mT)
+            _grouped(y, a).baddbmm_(part, of.mT)
             outputs.append(y)
-        ctx.dropout, ctx.n = dropout, n
-        ctx.save_for_backward(dropped, mask, inner, a, *rest)
+        ctx.n, ctx.dropout, ctx.scale, ctx.tasks = n, dropout, scale, len(rest[n])
+        ctx.dtype = rest[n].dtype
+        ctx.save_for_backward(dropped, mask, selected, inner, a, *weights, *b)
         return tuple(outputs)
 
     @staticmethod
     def backward(ctx: Any, *dys: Tensor) -> Any:
-        dropped, mask, inner, a, *rest = ctx.saved_tensors
-        n, groups = ctx.n, len(a)
+        n = ctx.n
+        dropped, mask, selected, inner, a, *rest = ctx.saved_tensors
         weights, b = rest[:n], rest[n:]
-        grouped = [dy.reshape(groups, -1, dy.shape[-1]) for dy in dys]
-        parts = inner.chunk(n, dim=-1)
-        dbs = [torch.bmm(dy.mT, part) for dy, part in zip(grouped, parts, strict=True)]
-        dinner = torch.empty_like(inner)
-        for dy, own, out in zip(grouped, b, dinner.chunk(n, dim=-1), strict=True):
-            out.copy_(torch.bmm(dy, own))
-        da = torch.bmm(dinner.mT, dropped.view(groups, -1, dropped.shape[-1]))
+
+        def gradient(found: Tensor, scale: float = 1.0) -> Tensor:
+            found = found.to(ctx.dtype)
+            found = found if scale == 1.0 else found.mul_(scale)
+            if selected is None:
+                return found
+            every = found.new_zeros(ctx.tasks, *found.shape[1:])
+            return every.index_copy_(0, selected, found)
+
+        grouped = [_grouped(dy, a) for dy in dys]
+        parts = zip(grouped, inner.chunk(n, dim=-1), strict=True)
+        dbs = [gradient(torch.bmm(dy.mT, part), ctx.scale) for dy, part in parts]
+        dinner = torch.cat([torch.bmm(dy, own) for dy, own in zip(grouped, b, strict=True)], dim=-1)
+        da = gradient(torch.bmm(dinner.mT, _grouped(dropped, a)))
         dx = None
         if ctx.needs_input_grad[0]:
-            dx = dys[0].reshape(len(dropped), -1) @ weights[0]
+            dx = dys[0] @ weights[0]
             for dy, weight in zip(dys[1:], weights[1:], strict=True):
-                dx.addmm_(dy.reshape(len(dx), -1), weight)
+                dx.addmm_(dy, weight)
             if mask is None:
-                dx.view(groups, -1, dx.shape[-1]).baddbmm_(dinner, a)
+                _grouped(dx, a).baddbmm_(dinner, a)
             else:
                 through = torch.bmm(dinner, a).view_as(dx)
-                scale = 1 / (1 - ctx.dropout)
-                dx += torch.ops.aten.native_dropout_backward(through, mask, scale)
+                dx.addcmul_(through, mask, value=1 / (1 - ctx.dropout))
         residual = dys[0] if ctx.needs_input_grad[1] else None
-        return dx, residual, None, da, *[None] * n, *dbs
+        return dx, residual, None, None, None, *[None] * n, *da.chunk(n, dim=1), *dbs
+
+
+def _grouped(x: Tensor, like: Tensor) -> Tensor:
+    """x (M, d) as (G, M / G, d), for the G groups of another."""
+    return x.view(len(like), -1, x.shape[-1])
 
 
 class _Turn(torch.autograd.Function):

@@ -32,6 +32,7 @@ from autottt.adapters.models.decoding import (
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.fused import FusedLlama
+from autottt.adapters.models.fused_beside import is_usual
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import (
     ModelSettings,
@@ -43,7 +44,7 @@ from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
 from autottt.adapters.models.session import AdapterSession
-from autottt.adapters.models.tokens import Tokens
+from autottt.adapters.models.tokens import Tokens, padded
 from autottt.errors import ContextLengthError, InputError, RestorationError, WorkerError
 
 log = logging.getLogger(__name__)
@@ -207,17 +208,15 @@ class HuggingFaceModel:
         longest = max(len(s.ids) for s in sequences)
         if longest > self.context:
             raise ContextLengthError(longest, self.context)
-        ids = torch.full((len(sequences), longest), self.pad_id)
-        mask = torch.zeros((len(sequences), longest), dtype=torch.long)
-        targets = torch.full((len(sequences), longest), -100)
-        for row, sequence in enumerate(sequences):
-            n = len(sequence.ids)
-            span = slice(longest - n, None) if left else slice(n)
-            ids[row, span] = torch.tensor(sequence.ids)
-            mask[row, span] = 1
-            wanted = torch.tensor(sequence.is_target)
-            targets[row, span] = torch.where(wanted, ids[row, span], -100)
-        return ids.to(self.device), mask.to(self.device), targets.to(self.device)
+        every = (
+            ([s.ids for s in sequences], self.pad_id),
+            ([(1,) * len(s.ids) for s in sequences], 0),
+            ([s.is_target for s in sequences], False),
+        )
+        ids, mask, wanted = (
+            padded(rows, value, longest, left=left).to(self.device) for rows, value in every
+        )
+        return ids, mask, torch.where(wanted, ids, -100)
 
     def forward(
         self,
@@ -359,7 +358,10 @@ class HuggingFaceModel:
 
     def training_rows(self, length: int) -> int:
         room = SHARE * free_bytes(self.device)
-        return int(room // step_bytes(self.module.config.get_text_config(), 1, length))
+        config, lean = self.module.config.get_text_config(), is_usual(self.module)
+        kept = self.device == "cpu" or self.module.config._attn_implementation == "eager"
+        each = step_bytes(config, 1, length, lean=lean, attention=kept)
+        return int(room // each)
 
     def decoding_tokens(self, paths: int = 1) -> int:
         """How many tokens of prompts and answers are decoded together, by free memory.

@@ -15,18 +15,21 @@ SHARE = 0.8  # of the memory that is free, for one step
 BYTES = 2  # of a bf16 value
 
 
-def step_bytes(config: Any, rows: int, length: int) -> int:
+def step_bytes(config: Any, rows: int, length: int, *, lean: bool, attention: bool) -> int:
     """What one training step keeps for its backward pass, an estimate from above, in bytes.
 
-    Per layer about twenty vectors of the hidden width and five of the inner width a token, and the
-    attention weights three times over; then the logits with their gradient, in fp32.
+    Per layer about twenty vectors of the hidden width, twelve where little else than the products
+    is kept (`lean`, see `fused_beside`), and five of the inner width a token; the weights of
+    attention three times over, where the kernel keeps them; then the logits with their gradient, in
+    fp32.
     """
+    vectors = 12 if lean else 20
     hidden, layers = int(config.hidden_size), int(config.num_hidden_layers)
     inner = int(getattr(config, "intermediate_size", None) or 4 * hidden)
     tokens = rows * length
-    per_layer = tokens * (20 * hidden + 5 * inner) * BYTES
-    attention = 3 * rows * int(config.num_attention_heads) * length**2 * BYTES
-    return layers * (per_layer + attention) + tokens * int(config.vocab_size) * 10
+    per_layer = tokens * (vectors * hidden + 5 * inner) * BYTES
+    weights = 3 * rows * int(config.num_attention_heads) * length**2 * BYTES if attention else 0
+    return layers * (per_layer + weights) + tokens * int(config.vocab_size) * 10
 
 
 def cache_bytes(config: Any) -> int:

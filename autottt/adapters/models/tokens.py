@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from autottt.adapters.tasks.chat import Chat, Messages
 from autottt.adapters.tasks.formats import Arrow, Plain, PromptFormat
@@ -163,3 +167,11 @@ class Tokens:
     def _puts_space_before(self) -> bool:
         first = self.tokenizer.convert_ids_to_tokens(self._ids("x")[:1])
         return bool(first) and first[0][:1] in ("▁", "Ġ")
+
+
+def padded(rows: Sequence[Sequence[int]], value: int, length: int, *, left: bool) -> Tensor:
+    """The rows (B, length), filled up with a value on the left or on the right."""
+    gaps = [(value,) * (length - len(row)) for row in rows]
+    return torch.tensor(
+        [(*gap, *row) if left else (*row, *gap) for row, gap in zip(rows, gaps, strict=True)]
+    )

@@ -114,7 +114,7 @@ class GridView:
     def _recolour(grid: Grid, colours: tuple[int, ...]) -> Grid:
         if colours == IDENTITY_COLOURS:
             return grid
-        return tuple(tuple(colours[c] for c in row) for row in grid)
+        return tuple(tuple(map(colours.__getitem__, row)) for row in grid)
 
 
 @dataclass(frozen=True)
