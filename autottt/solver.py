@@ -46,6 +46,7 @@ log_ = logging.getLogger(__name__)
 DEFAULT_ARMS = ("ttt-watch",)  # what the default policy may train, where there is no gate
 TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
+ALIKE_ON_GPU = 4.0
 GATE_FILE = "gate.json"
 
 
@@ -212,7 +213,7 @@ class Solver:
         while paused:
             chosen = next(iter(paused.values()))
             places = [place for place, name in paused.items() if name == chosen]
-            group = [places[k] for k in alike([tasks[p] for p in places], together)[0]]
+            group = [places[k] for k in alike([tasks[p] for p in places], together, self.model)[0]]
             spent = self._prepare(chosen, [tasks[p] for p in group], context, seed)
             for place in group:
                 del paused[place]
@@ -328,11 +329,13 @@ def _thread(place: int) -> RunnableConfig:
     return {"recursion_limit": STEP_LIMIT, "configurable": {"thread_id": str(place)}}
 
 
-def alike(tasks: Sequence[Task], size: int) -> list[list[int]]:
+def alike(tasks: Sequence[Task], size: int, model: LanguageModel) -> list[list[int]]:
     """Places of the tasks in groups of at most `size`, of like length (within a factor ALIKE).
 
-    A pass pads its rows to the longest, so a short task beside a long one costs as much as it.
+    A pass pads its rows to the longest, so a short task beside a long one costs as much as it. Of a
+    small model on a GPU, which no task fills, the factor is larger.
     """
+    within = ALIKE_ON_GPU if getattr(model, "pads_freely", False) else ALIKE
 
     def length(place: int) -> int:
         return sum(len(str(e.input)) + len(str(e.output)) for e in tasks[place].demonstrations)
@@ -340,7 +343,7 @@ def alike(tasks: Sequence[Task], size: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for place in sorted(range(len(tasks)), key=length):
         last = groups[-1] if groups else []
-        if last and len(last) < size and length(place) <= ALIKE * length(last[0]):
+        if last and len(last) < size and length(place) <= within * length(last[0]):
             last.append(place)
         else:
             groups.append([place])

@@ -227,7 +227,7 @@ def _together(
 ) -> list[Measured]:
     """Our way with the LoRAs of several tasks of like length in one pass, as `solve_many` does."""
     rows: dict[str, Measured] = {}
-    for group in ([tasks[k] for k in places] for places in alike(tasks, size)):
+    for group in ([tasks[k] for k in places] for places in alike(tasks, size, owner)):
         ticks: list[float] = []
         adapters = AdapterCache()
         context = RunContext(owner, seed, progress=_ticking(ticks), adapters=adapters)

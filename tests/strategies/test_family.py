@@ -585,11 +585,18 @@ def test_tasks_of_like_length_go_together() -> None:
     """Every task is in one group, groups are no larger than asked, and lengths differ little."""
     tasks = [filling(1, id=str(k)) for k in range(5)]
     long = replace(tasks[0], demonstrations=tasks[0].demonstrations * 3)
-    groups = alike([long, *tasks], 2)
+    model = FakeModel(lambda g: g, lambda g: g)
+    groups = alike([long, *tasks], 2, model)
     assert sorted(place for group in groups for place in group) == list(range(6))
     assert max(map(len, groups)) == 2
     assert [0] in groups
-    assert alike([], 4) == []
+    assert alike([], 4, model) == []
+
+    class Roomy(FakeModel):
+        pads_freely = True
+
+    roomy = Roomy(lambda g: g, lambda g: g)
+    assert [0] not in alike([long, *tasks], 2, roomy), "where padding costs nothing"
 
 
 def test_a_warm_start_takes_only_adapters_of_its_kind(model: HuggingFaceModel) -> None:

@@ -33,7 +33,7 @@ from autottt.adapters.models.decoding import (
 from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_beside import is_usual
-from autottt.adapters.models.fused_reading import FusedReader, can_read
+from autottt.adapters.models.fused_reading import SMALL, FusedReader, can_read
 from autottt.adapters.models.loading import (
     ModelSettings,
     has_compiler,
@@ -44,7 +44,7 @@ from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
 from autottt.adapters.models.session import AdapterSession
-from autottt.adapters.models.tokens import Tokens, padded
+from autottt.adapters.models.tokens import Tokens, chunks, padded
 from autottt.errors import ContextLengthError, InputError, RestorationError, WorkerError
 
 log = logging.getLogger(__name__)
@@ -118,7 +118,10 @@ class HuggingFaceModel:
         # attention over a window, or by slot
         self.slides = text.model_type in BY_SLOT or any(DynamicCache(config=config).is_sliding)
         self.window = window_of(text)
-        self.rate_scale = rate_scale(sum(p.numel() for p in self.module.parameters()))
+        size = sum(p.numel() for p in self.module.parameters())
+        self.rate_scale = rate_scale(size)
+        # the time of a step is that of asking for it, and not of what is computed
+        self.pads_freely = self.device != "cpu" and size <= SMALL
         own = self.settings.format == "auto"
         usual = self.format if own else self.tokens.format("auto", native=native)
         mark = self.tokens.template_mark(self.format)
@@ -258,7 +261,7 @@ class HuggingFaceModel:
     @_everywhere
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
-        return [score for chunk in _chunks(sequences) for score in self._score(chunk)]
+        return [score for chunk in chunks(sequences, BATCH_TOKENS) for score in self._score(chunk)]
 
     def _score(self, sequences: Sequence[TokenSequence]) -> Iterator[Score]:
         ids, mask, targets = self.pad(sequences)
@@ -388,15 +391,3 @@ class HuggingFaceModel:
 def _compiled(module: Any) -> Any:
     """The module's forward as torch.compile makes it, for rows of any number and length."""
     return torch.compile(module.forward, dynamic=True)
-
-
-def _chunks(sequences: Sequence[TokenSequence]) -> Iterator[Sequence[TokenSequence]]:
-    """Consecutive runs whose padded size stays within BATCH_TOKENS."""
-    begin, longest = 0, 0
-    for place, sequence in enumerate(sequences):
-        longest = max(longest, len(sequence.ids))
-        if place > begin and longest * (place + 1 - begin) > BATCH_TOKENS:
-            yield sequences[begin:place]
-            begin, longest = place, len(sequence.ids)
-    if begin < len(sequences):
-        yield sequences[begin:]

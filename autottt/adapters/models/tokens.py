@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autottt.adapters.models.base import TokenSequence
 from autottt.adapters.tasks.chat import Chat, Messages
 from autottt.adapters.tasks.formats import Arrow, Plain, PromptFormat
 from autottt.errors import InputError
@@ -175,3 +176,15 @@ def padded(rows: Sequence[Sequence[int]], value: int, length: int, *, left: bool
     return torch.tensor(
         [(*gap, *row) if left else (*row, *gap) for row, gap in zip(rows, gaps, strict=True)]
     )
+
+
+def chunks(sequences: Sequence[TokenSequence], most: int) -> Iterator[Sequence[TokenSequence]]:
+    """Consecutive runs whose padded size stays within so many tokens."""
+    begin, longest = 0, 0
+    for place, sequence in enumerate(sequences):
+        longest = max(longest, len(sequence.ids))
+        if place > begin and longest * (place + 1 - begin) > most:
+            yield sequences[begin:place]
+            begin, longest = place, len(sequence.ids)
+    if begin < len(sequences):
+        yield sequences[begin:]
