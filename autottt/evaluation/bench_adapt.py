@@ -98,7 +98,7 @@ def bench_adapt(
         progress("adapting", place, len(chosen))
     restart_peak()
     if not only or TOGETHER_WAY in only:
-        _together(owner, fixed, chosen[:together], seed, together)  # warm
+        _together(owner, fixed, chosen[:2], seed, together)  # warm
         found[TOGETHER_WAY] = _together(owner, fixed, chosen, seed, together)
     if not only or PROCESSES_WAY in only:
         found[PROCESSES_WAY] = _processes(model, fixed, chosen, seed)

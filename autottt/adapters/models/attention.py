@@ -1,4 +1,4 @@
-"""Attention for one token at a time on a CPU.
+"""Which kernel computes attention: one token at a time on a CPU, and any length on a GPU.
 
 torch's fused attention has no path of its own for a single query in bf16 on a CPU: over eight rows
 of 300 tokens it takes several times as long as two plain products in fp32, conversions included,
@@ -7,10 +7,12 @@ and is then most of what an answer costs. Everything else is left to transformer
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 NAME = "autottt_sdpa"
 # Those whose attention asks for nothing but its kernel; others compare its name to choose a mask.
@@ -31,6 +33,18 @@ def attend_on_cpu(module: Any) -> None:
     AttentionInterface.register(NAME, _attention)
     AttentionMaskInterface.register(NAME, sdpa_mask)
     module.set_attn_implementation(NAME)
+
+
+def any_length(kind: str) -> AbstractContextManager[Any]:
+    """On a GPU without cuDNN's attention.
+
+    It plans anew for every shape, about a tenth of a second each, and here every token that is
+    written and every task that is trained on is another shape.
+    """
+    if kind != "cuda":
+        return nullcontext()
+    kernels = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(kernels)
 
 
 def attend_one(

@@ -39,7 +39,9 @@ def checksum(model: nn.Module) -> dict[str, tuple[Any, ...]]:
     number has an inverse, so one changed word always changes it; any other damage escapes with a
     chance of 2^-64 or so.
     """
-    return {name: (of.dtype, tuple(of.shape), _sum(of)) for name, of in _entries(model, local)}
+    found = [(name, of.dtype, tuple(of.shape), _sum(of)) for name, of in _entries(model, local)]
+    # a device is waited for once, not for every tensor
+    return {name: (dtype, shape, int(total)) for name, dtype, shape, total in found}
 
 
 def is_split(tensor: Tensor) -> bool:
@@ -96,13 +98,13 @@ def _bytes(tensor: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _sum(tensor: Tensor) -> int:
+def _sum(tensor: Tensor) -> Tensor:
     raw = _bytes(tensor)
-    whole = len(raw) - len(raw) % WORD
-    words, rest = raw[:whole], raw[whole:]
-    if words.storage_offset() % WORD:
-        words = words.clone()
-    words = words.view(torch.int64)
+    if len(raw) % WORD:
+        raw = nn.functional.pad(raw, (0, -len(raw) % WORD))
+    elif raw.storage_offset() % WORD:
+        raw = raw.clone()
+    words = raw.view(torch.int64)
     rows = len(words) // ROW
     columns = _odd(ROW, raw.device)
     total = torch.zeros((), dtype=torch.int64, device=raw.device)
@@ -112,9 +114,7 @@ def _sum(tensor: Tensor) -> int:
         for some, of in zip(torch.split(every, block), torch.split(_odd(rows, raw.device), block)):
             total += ((some * columns).sum(1) * of).sum()
     last = words[rows * ROW :]
-    tail = int.from_bytes(rest.cpu().numpy().tobytes(), "little")
-    total += (last * columns[: len(last)]).sum() * (2 * rows + 1) + tail
-    return int(total)
+    return total + (last * columns[: len(last)]).sum() * (2 * rows + 1)
 
 
 @lru_cache(maxsize=64)

@@ -249,9 +249,12 @@ def _views(both: Tensor, shape: _Shape) -> Sequence[Tensor]:
     return torch.split(every, [shape.heads, shape.kv_heads, shape.kv_heads], dim=1)
 
 
-def turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding (Su et al., 2021) of x (B, heads, T, size), by tables that broadcast."""
-    half, y = x.shape[-1] // 2, torch.empty(x.shape, dtype=x.dtype, device=x.device)
+def turned(x: Tensor, cos: Tensor, sin: Tensor, y: Tensor | None = None) -> Tensor:
+    """Rotary embedding (Su et al., 2021) of x (B, heads, T, size), by tables that broadcast.
+
+    It is written into y, where there is one.
+    """
+    half, y = x.shape[-1] // 2, torch.empty(x.shape, dtype=x.dtype) if y is None else y
     torch.mul(x, cos, out=y)
     y[..., :half].addcmul_(x[..., half:], sin[..., :half], value=-1)
     y[..., half:].addcmul_(x[..., :half], sin[..., half:])

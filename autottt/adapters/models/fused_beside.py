@@ -222,17 +222,20 @@ def _grouped(x: Tensor, like: Tensor) -> Tensor:
 
 
 class _Turn(torch.autograd.Function):
-    """Rotary embedding of (B, heads, T, size) by tables (T, size)."""
+    """Rotary embedding of (B, heads, T, size) by tables (T, size).
+
+    In the order that x has in memory, so that nothing is copied for the products around it.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
-        return turned(x, cos, sin)
+        return turned(x, cos, sin, torch.empty_like(x))
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         cos, sin = ctx.saved_tensors
-        return turned(dy, cos, -sin), None, None
+        return turned(dy, cos, -sin, torch.empty_like(dy)), None, None
 
 
 class _Gated(torch.autograd.Function):
@@ -240,12 +243,11 @@ class _Gated(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
-        ctx.save_for_backward(gate, up)
-        return nn.functional.silu(gate).mul_(up)
+        act = nn.functional.silu(gate)
+        ctx.save_for_backward(gate, up, act)
+        return act * up
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
-        gate, up = ctx.saved_tensors
-        dup = nn.functional.silu(gate).mul_(dy)
-        dgate = torch.ops.aten.silu_backward(dy * up, gate)
-        return dgate, dup
+        gate, up, act = ctx.saved_tensors
+        return torch.ops.aten.silu_backward(dy * up, gate), dy * act

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from autottt.adapters.models.attention import any_length
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
 from autottt.adapters.models.config_facts import (
     context_of,
@@ -200,9 +201,12 @@ class HuggingFaceModel:
     def session(self, settings: AdapterSettings, *, seeds: Sequence[int]) -> AdapterSession:
         return AdapterSession(self, settings, seeds=seeds)
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """bf16 compute on this model's device."""
-        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16)
+    @contextmanager
+    def autocast(self) -> Iterator[None]:
+        """bf16 compute on this model's device, with kernels of attention that serve any length."""
+        kind = self.device.split(":")[0]
+        with torch.autocast(kind, dtype=torch.bfloat16), any_length(kind):
+            yield
 
     def pad(
         self, sequences: Sequence[TokenSequence], *, left: bool = False

@@ -319,12 +319,13 @@ class AdapterSession:
         ids, mask, targets = self._owner.pad(sequences)
         chosen = targets[:, 1:] >= 0  # (B, T - 1)
         wanted = targets[:, 1:][chosen]  # (N,)
-        logits = self._logits(ids, mask, sequences, chosen)
-        each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
         owner = torch.arange(len(groups), device=ids.device).repeat_interleave(rows)
         places = owner[:, None].expand_as(chosen)[chosen]  # (N,) the run of each target
-        sums = each.new_zeros(len(groups)).index_add(0, places, each)
-        losses = sums / torch.bincount(places, minlength=len(groups)).clamp(min=1)
+        counts = torch.bincount(places, minlength=len(groups)).clamp(min=1)
+        # from here on nothing waits for the device
+        logits = self._logits(ids, mask, sequences, chosen)
+        each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
+        losses = each.new_zeros(len(groups)).index_add(0, places, each) / counts
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)

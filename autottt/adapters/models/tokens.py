@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,7 @@ BREAKING = (  # what a template may raise besides errors of its own
     ValueError,
 )
 KEPT = 8192  # encoded texts
+PROBE = "A b  c\n0123 45\n\n<s></s> \u00e9\u4e2d\U0001f600\ttwo words"
 
 
 class Tokens:
@@ -52,6 +54,7 @@ class Tokens:
             reverse=True,
         )
         self._pattern = re.compile("|".join(map(re.escape, self.control))) if self.control else None
+        self._direct = self._backend()
         self._spaces = self._puts_space_before()
         self.encode = lru_cache(maxsize=KEPT)(self._encode)
         marked = tokenizer("")["input_ids"]
@@ -162,8 +165,21 @@ class Tokens:
         return self._ids(text)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        ids: list[int]
+        direct = self._direct
+        if direct is not None and direct.truncation is None and direct.padding is None:
+            ids = direct.encode(text, add_special_tokens=False).ids
+        else:
+            ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
+
+    def _backend(self) -> Any:
+        """What the tokenizer asks, where asking it directly gives the same in less time."""
+        backend = getattr(self.tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            return None
+        told = self.tokenizer(PROBE, add_special_tokens=False, verbose=False)["input_ids"]
+        return backend if backend.encode(PROBE, add_special_tokens=False).ids == told else None
 
     def _puts_space_before(self) -> bool:
         first = self.tokenizer.convert_ids_to_tokens(self._ids("x")[:1])
@@ -172,10 +188,10 @@ class Tokens:
 
 def padded(rows: Sequence[Sequence[int]], value: int, length: int, *, left: bool) -> Tensor:
     """The rows (B, length), filled up with a value on the left or on the right."""
-    gaps = [(value,) * (length - len(row)) for row in rows]
-    return torch.tensor(
-        [(*gap, *row) if left else (*row, *gap) for row, gap in zip(rows, gaps, strict=True)]
-    )
+    every = np.full((len(rows), length), value)
+    for filled, row in zip(every, rows, strict=True):
+        filled[length - len(row) if left else 0 :][: len(row)] = row
+    return torch.from_numpy(every)
 
 
 def chunks(sequences: Sequence[TokenSequence], most: int) -> Iterator[Sequence[TokenSequence]]:
