@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+import torch
 
 from autottt import Solver, Task
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
-from tests.adapters.models.test_ranks import on_cpu
 from tests.adapters.models.test_ranks_faults import others
 
-pytestmark = on_cpu
+if torch.cuda.is_available():
+    pytest.skip("the processes would take GPUs, which may be too few", allow_module_level=True)
 TASK = Task.from_examples([([[1, 2, 3]], [[3, 2, 1]]), ([[4, 5]], [[5, 4]])], [[7, 8, 9]])
 
 

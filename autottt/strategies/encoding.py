@@ -19,8 +19,9 @@ def encode(
 ) -> TokenSequence:
     """The parts' tokens, each part by itself, after the tokens `before`; outputs are targets."""
     ids, is_target = list(before), [False] * len(before)
+    opened = len(opening(model))
     for part in joined(parts):
-        own = model.encode(part.text, control=part.control, follows=len(ids) > len(opening(model)))
+        own = model.encode(part.text, control=part.control, follows=len(ids) > opened)
         ids += own
         is_target += [part.target] * len(own)
     return TokenSequence(tuple(ids), tuple(is_target))

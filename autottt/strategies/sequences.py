@@ -66,7 +66,8 @@ def demonstration_sequence(
 
     The output of the demonstration at the place `without` is context alone.
     """
-    found = TokenSequence(tuple(opening(model)), (False,) * len(opening(model)))
+    start = tuple(opening(model))
+    found = TokenSequence(start, (False,) * len(start))
     for place, turn in enumerate(model.format.turns(task)):
         more = encode(turn, model, before=found.ids)
         if len(more.ids) > model.context:

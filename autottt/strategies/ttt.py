@@ -130,7 +130,8 @@ class TTT:
     def _run(self, task: Task, context: RunContext) -> Attempt:
         begin = time.perf_counter()
         known = None if context.adapters is None else context.adapters.get(self._key(task, context))
-        like = () if context.adapters is None else tuple(embedding(task, context.model))
+        new = known is None and context.adapters is not None
+        like = tuple(embedding(task, context.model)) if new else ()
         settings = self._settings(task, context)
         look = _Look(begin, context.judge)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:

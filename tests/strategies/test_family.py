@@ -245,7 +245,8 @@ def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> 
     assert again.candidates == fresh.candidates
     assert "adapter reused" in again.stop_reason
     known = {k: v for k, v in fresh.evidence.items() if not k.endswith("_seconds")}
-    assert {k: v for k, v in again.evidence.items() if not k.endswith("_seconds")} == known
+    reused = {k: v for k, v in again.evidence.items() if not k.endswith("_seconds")}
+    assert reused == pytest.approx(known, rel=1e-4)  # a GPU adds in any order
     assert ("look1_loss" in known) == (fresh.steps == 4)
     assert "look1_seconds" not in again.evidence
 
@@ -341,7 +342,7 @@ def test_a_judge_looks_at_a_training_and_may_end_it(model: HuggingFaceModel) -> 
 
     with pytest.raises(AbandonedError, match="enough seen") as caught:
         watching.run(filling(), RunContext(model, judge=refuse, adapters=cache))
-    assert caught.value.evidence["look_loss"] == heard[1]["look_loss"]
+    assert caught.value.evidence["look_loss"] == pytest.approx(heard[1]["look_loss"], rel=1e-4)
     assert len(cache) == 0
     assert before.differences(model.module) == []
 

@@ -74,8 +74,9 @@ def _is_llama(module: Any) -> bool:
 
     if type(module) is not LlamaForCausalLM or module.config.hidden_act != "silu":
         return False
-    alone = len({p.device for p in module.parameters()}) == 1
-    return alone and not module.config.attention_dropout and module.lm_head.bias is None
+    if type(module.lm_head) is not nn.Linear or module.lm_head.bias is not None:
+        return False
+    return not module.config.attention_dropout and len({p.device for p in module.parameters()}) == 1
 
 
 def _is_plain(linear: nn.Module) -> bool:
@@ -140,7 +141,7 @@ def _through(linears: Sequence[Any], x: Tensor, residual: Tensor | None = None) 
         residual,
         dropout,
         first.scale,
-        first.selected,
+        None if first.selected is None else first.selected.to(x.device),
         *(linear.base.weight.to(x.dtype) for linear in linears),
         *(linear.lora_a for linear in linears),
         *(linear.lora_b for linear in linears),
@@ -211,7 +212,8 @@ class Beside(torch.autograd.Function):
                 _grouped(dx, a).baddbmm_(dinner, a)
             else:
                 through = torch.bmm(dinner, a).view_as(dx)
-                dx.addcmul_(through, mask, value=1 / (1 - ctx.dropout))
+                scale = 1 / (1 - ctx.dropout)
+                dx += torch.ops.aten.native_dropout_backward(through, mask, scale)
         residual = dys[0] if ctx.needs_input_grad[1] else None
         return dx, residual, None, None, None, *[None] * n, *da.chunk(n, dim=1), *dbs
 

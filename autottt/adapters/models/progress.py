@@ -99,3 +99,11 @@ class Run:
             checks=tuple(self.checks),
             best=self.best,
         )
+
+
+def rate(step: int, settings: TrainSettings) -> float:
+    """The share of the learning rate at a step: linear warm-up, then a cosine to the floor."""
+    if step < settings.warm_up:
+        return (step + 1) / settings.warm_up
+    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
+    return settings.floor + (1 - settings.floor) / 2 * (1 + math.cos(math.pi * done))

@@ -9,8 +9,8 @@ loaded again from its source and `RestorationError` is raised.
 
 from __future__ import annotations
 
-import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -32,13 +32,14 @@ from autottt.adapters.models.base import (
     TrainRecord,
     TrainSettings,
 )
+from autottt.adapters.models.clipping import clip
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.fused_beside import BesideLlama, beside
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
-from autottt.adapters.models.progress import Run
+from autottt.adapters.models.progress import Run, rate
 from autottt.adapters.models.ranks import Part, elsewhere, joined
 from autottt.errors import RestorationError, StrategyError
 
@@ -70,6 +71,8 @@ class AdapterSession:
             with self._owner.told("session.open", self._settings, seeds=self._seeds):
                 self.open()
         except BaseException:
+            if self._owner.opened is self:  # open here, and another process is gone
+                self.close()
             self._owner.lock.release()
             raise
         return self
@@ -183,6 +186,9 @@ class AdapterSession:
             for k, (batch, of) in enumerate(zip(batches, watched))
         ]
         self._check(runs, parameters, settings)
+        # losses that decide nothing are read a step later, so that a device need not wait
+        late = 0 if settings.stop_loss > 0 else 1
+        unread: deque[tuple[int, list[Run], Tensor]] = deque()
         try:
             for step in range(settings.steps):
                 running = [run for run in runs if run.reason is None]
@@ -192,27 +198,28 @@ class AdapterSession:
                     self._stop(running, "deadline", parameters)
                     break
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * _rate(step, settings)
+                    group["lr"] = settings.learning_rate * rate(step, settings)
                 losses = self._step(running, [run.rows(step) for run in running])
-                self._clip(settings.clip)
+                clip(self._parameters, settings.clip, self._parts, self._owner.ranks.total)
                 optimizer.step()
                 optimizer.zero_grad()
                 if self._owner.device != "cpu" and step + 1 < settings.steps:
                     for run in running:
                         run.ahead(step + 1)  # while the device is at work
-                values = losses.tolist()
-                for run, value in zip(running, values, strict=True):
-                    run.note(value, settings.learning_rate)
-                if on_step is not None:
-                    agreed(on_step)(step + 1, sum(values) / len(values))
+                unread.append((step + 1, running, losses))
+                looking = (step + 1) % settings.check_every == 0
+                while len(unread) > (0 if looking else late):
+                    self._hear(*unread.popleft(), settings, on_step)
                 low = [run for run in running if run.smooth < settings.stop_loss]
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
-                if (step + 1) % settings.check_every == 0:
+                if looking:
                     self._check(running, parameters, settings)
-                if look is not None and (step + 1) % settings.check_every == 0:
+                if look is not None and looking:
                     reason = agreed(look)([run.record() for run in runs])
                     if reason is not None:
                         self._stop([run for run in runs if run.reason is None], reason, parameters)
+            while unread:
+                self._hear(*unread.popleft(), settings, on_step)
             self._stop([run for run in runs if run.reason is None], "all steps", parameters)
         finally:
             self._select(None)
@@ -222,22 +229,20 @@ class AdapterSession:
                     parameter[run.place] = kept
         return [run.record() for run in runs]
 
-    def _clip(self, limit: float) -> None:
-        """Scale the gradients of each place to a norm of at most `limit`, each place by itself."""
-        if len(self._seeds) == 1 and not self._parts:
-            nn.utils.clip_grad_norm_(self._parameters.values(), limit)
-            return
-        found = [(n, p.grad) for n, p in self._parameters.items() if p.grad is not None]
-        whole = [g for name, g in found if name not in self._parts]
-        parts = [g for name, g in found if name in self._parts]
-        norms = _norm(whole) if whole else torch.zeros(())
-        if parts:
-            others = self._owner.ranks.total(_norm(parts).square()).sqrt()
-            norms = torch.hypot(norms.to(others), others)
-        scale = (limit / (norms + 1e-6)).clamp(max=1.0)
-        for _, gradient in found:
-            own = scale.reshape(-1, *[1] * (gradient.dim() - 1))
-            gradient.mul_(own.to(gradient.device))
+    def _hear(
+        self,
+        step: int,
+        running: Sequence[Run],
+        losses: Tensor,
+        settings: TrainSettings,
+        on_step: Callable[[int, float], None] | None,
+    ) -> None:
+        """Note the losses of a step; raises `DivergenceError` if one is not finite."""
+        values = losses.tolist()
+        for run, value in zip(running, values, strict=True):
+            run.note(value, settings.learning_rate)
+        if on_step is not None:
+            self._owner.ranks.agreed(on_step)(step, sum(values) / len(values))
 
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
@@ -321,11 +326,11 @@ class AdapterSession:
         wanted = targets[:, 1:][chosen]  # (N,)
         owner = torch.arange(len(groups), device=ids.device).repeat_interleave(rows)
         places = owner[:, None].expand_as(chosen)[chosen]  # (N,) the run of each target
-        counts = torch.bincount(places, minlength=len(groups)).clamp(min=1)
+        own = places == torch.arange(len(groups), device=ids.device)[:, None]  # (runs, N)
         # from here on nothing waits for the device
         logits = self._logits(ids, mask, sequences, chosen)
         each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
-        losses = each.new_zeros(len(groups)).index_add(0, places, each) / counts
+        losses = (own * each).sum(1) / own.sum(1).clamp(min=1)  # in one order, whatever the device
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)
@@ -383,18 +388,3 @@ class AdapterSession:
                 f"after adaptation the {' and '.join(wrong)} of {self._owner.name!r} differed from "
                 "before; the model was loaded again from its source, and the answer is void"
             )
-
-
-def _rate(step: int, settings: TrainSettings) -> float:
-    if step < settings.warm_up:
-        return (step + 1) / settings.warm_up
-    done = (step - settings.warm_up) / max(1, settings.steps - settings.warm_up)
-    return settings.floor + (1 - settings.floor) / 2 * (1 + math.cos(math.pi * done))
-
-
-def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """The norms (K,) over all of them of each place's, on the device of the first."""
-    device = gradients[0].device
-    each = [g.flatten(1).norm(dim=1).to(device) for g in gradients]
-    norms: Tensor = torch.stack(each).norm(dim=0)
-    return norms

@@ -5,10 +5,13 @@ from __future__ import annotations
 from autottt.errors import TaskError
 from autottt.types import Grid, as_grid
 
+_DIGITS = bytes.maketrans(bytes(range(10)), b"0123456789")  # no cell has the code of a newline
+_END = b"\n"
+
 
 def grid_to_text(grid: Grid) -> str:
     """The rows of a grid, each ended by a newline."""
-    return "".join("".join(map(str, row)) + "\n" for row in grid)
+    return _END.join(bytes(row).translate(_DIGITS) for row in grid).decode() + "\n"
 
 
 def text_to_grid(text: str) -> Grid:

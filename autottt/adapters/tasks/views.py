@@ -114,7 +114,8 @@ class GridView:
     def _recolour(grid: Grid, colours: tuple[int, ...]) -> Grid:
         if colours == IDENTITY_COLOURS:
             return grid
-        return tuple(tuple(map(colours.__getitem__, row)) for row in grid)
+        table = bytes(colours).ljust(256)
+        return tuple(tuple(bytes(row).translate(table)) for row in grid)
 
 
 @dataclass(frozen=True)

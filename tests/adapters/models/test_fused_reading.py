@@ -18,6 +18,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.cache import growing_cache
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.lora_layers import attach, detach
 
 from .test_fused import llama, started
@@ -111,7 +112,7 @@ def test_a_lora_beside_its_layer_is_read_by_transformers() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> HuggingFaceModel:
-    return HuggingFaceModel("embedded")
+    return HuggingFaceModel("embedded", settings=ModelSettings(device="cpu"))
 
 
 TEXTS = ["0400\n>0440\n\n0030\n>0033\n\n0300\n>0330\n\n0050\n>", "030\n>033\n\n500\n>"]

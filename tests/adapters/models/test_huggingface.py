@@ -25,8 +25,8 @@ def test_the_greedy_loop_writes_what_generate_writes(embedded: HuggingFaceModel)
     ours = embedded.generate([ids], max_new_tokens=8, stop="\n\n")[0]
     with embedded.autocast():
         theirs = embedded.module.generate(
-            torch.tensor([ids]),
-            attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            torch.tensor([ids], device=embedded.device),
+            attention_mask=torch.ones(1, len(ids), dtype=torch.long, device=embedded.device),
             max_new_tokens=8,
             do_sample=False,
         )[0, len(ids) :]

@@ -23,9 +23,8 @@ from autottt.adapters.models.loading import ModelSettings
 from autottt.errors import StrategyError
 from tests.adapters.models.zoo import save
 
-on_cpu = pytestmark = pytest.mark.skipif(
-    torch.cuda.is_available(), reason="the processes would take GPUs, which may be too few"
-)
+if torch.cuda.is_available():
+    pytest.skip("the processes would take GPUs, which may be too few", allow_module_level=True)
 TWO = ModelSettings(dtype="float32", tensor_parallel=2, device="cpu")
 ONE = ModelSettings(dtype="float32", device="cpu")
 KINDS = ("llama", "qwen3", "phi3", "mixtral")  # plain, norms of heads, fused layers, experts

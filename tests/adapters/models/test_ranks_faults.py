@@ -14,10 +14,8 @@ from autottt.adapters.models.base import TokenSequence, TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.ranks import First
 from autottt.errors import CancelledError, DivergenceError, WorkerError
-from tests.adapters.models.test_ranks import ASKED, LORA, TRAINING, TWO, batch, on_cpu
+from tests.adapters.models.test_ranks import ASKED, LORA, TRAINING, TWO, batch
 from tests.adapters.models.zoo import save
-
-pytestmark = on_cpu
 
 
 @pytest.fixture(scope="module")

@@ -191,12 +191,12 @@ def test_the_lora_is_that_of_peft(
     from peft import LoraConfig, get_peft_model
 
     settings = LoraSettings(rank=4, alpha=8, targets=targets)
-    ids = torch.arange(48, 58)[None]
+    ids = torch.arange(48, 58, device=tiny_model.device)[None]
     before = Snapshot.take(tiny_model.module)
     for parameter in tiny_model.module.parameters():
         parameter.requires_grad_(False)
     layers = list(attach(tiny_model.module, settings, seeds=[0]).values())
-    values = torch.Generator().manual_seed(1)
+    values = torch.Generator(tiny_model.device).manual_seed(1)
     for layer in layers:
         layer.lora_b.data.normal_(generator=values)
     ours = tiny_model.module(input_ids=ids).logits
