@@ -71,9 +71,11 @@ class AdapterSession:
             with self._owner.told("session.open", self._settings, seeds=self._seeds):
                 self.open()
         except BaseException:
-            if self._owner.opened is self:  # open here, and another process is gone
-                self.close()
-            self._owner.lock.release()
+            try:
+                if self._owner.opened is self:  # open here, and another process is gone
+                    self.close()
+            finally:
+                self._owner.lock.release()
             raise
         return self
 
@@ -330,7 +332,9 @@ class AdapterSession:
         # from here on nothing waits for the device
         logits = self._logits(ids, mask, sequences, chosen)
         each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
-        losses = (own * each).sum(1) / own.sum(1).clamp(min=1)  # in one order, whatever the device
+        losses = torch.where(own, each, 0.0).sum(1) / own.sum(1).clamp(
+            min=1
+        )  # in one order, whatever the device
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)
