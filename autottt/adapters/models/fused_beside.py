@@ -1,11 +1,11 @@
-"""Training steps of a Llama on a GPU, with the LoRA beside its layers and little else to do.
+"""Training steps of a Llama with a LoRA beside its layers and little else to do.
 
-There the products are fast, and a third of a step of a general library goes to reading and writing
+On a GPU products are fast, and a third of a step of a general library goes to reading and writing
 what is between them. Here layers that read the same input share one A; what a LoRA or a residual
 adds is added by the product that makes it; norms are torch's fused kernel; and the last layer goes
 on only where there is a target. Several tasks in one pass share every product of the base, and each
 goes through its own pair. The results are those of transformers' layers, up to rounding. `fused` is
-for a CPU, where the LoRA is better added to the weights.
+for a small model on a CPU, where a LoRA as wide as its layer is better added to the weights.
 """
 
 from __future__ import annotations
@@ -53,23 +53,15 @@ class BesideLlama:
 
 
 def beside(module: Any) -> BesideLlama | None:
-    """The faster training forward of a model on a GPU with a LoRA on every layer, if there is."""
-    return BesideLlama(module) if is_usual(module) and can_be_beside(module) else None
+    """The faster training forward of a model with a LoRA on every layer, where it has one."""
+    if not is_llama(module):
+        return None
+    linears = [each for layer in module.model.layers for each in projections(layer)]
+    return BesideLlama(module) if all(map(_is_plain, linears)) else None
 
 
-def is_usual(module: Any) -> bool:
-    """Whether it is a Llama on one GPU whose form is the one written out here."""
-    return module.device.type == "cuda" and _is_llama(module)
-
-
-def can_be_beside(module: Any) -> bool:
-    """Whether it is a Llama whose layers are plain and all have a LoRA, wherever it is."""
-    if not _is_llama(module):
-        return False
-    return all(_is_plain(each) for layer in module.model.layers for each in projections(layer))
-
-
-def _is_llama(module: Any) -> bool:
+def is_llama(module: Any) -> bool:
+    """Whether it is a Llama on one device whose form is the one written out here."""
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
     if type(module) is not LlamaForCausalLM or module.config.hidden_act != "silu":

@@ -33,7 +33,7 @@ from autottt.adapters.models.decoding import (
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.fused import FusedLlama
-from autottt.adapters.models.fused_beside import is_usual
+from autottt.adapters.models.fused_beside import is_llama
 from autottt.adapters.models.fused_reading import SMALL, FusedReader, can_read
 from autottt.adapters.models.loading import (
     ModelSettings,
@@ -365,8 +365,9 @@ class HuggingFaceModel:
 
     def training_rows(self, length: int) -> int:
         room = SHARE * free_bytes(self.device)
-        config, lean = self.module.config.get_text_config(), is_usual(self.module)
-        kept = self.device == "cpu" or self.module.config._attn_implementation == "eager"
+        config, on_cpu = self.module.config.get_text_config(), self.device == "cpu"
+        lean = not on_cpu and is_llama(self.module)
+        kept = on_cpu or self.module.config._attn_implementation == "eager"
         each = step_bytes(config, 1, length, lean=lean, attention=kept)
         return int(room // each)
 

@@ -46,7 +46,7 @@ from autottt.errors import RestorationError, StrategyError
 if TYPE_CHECKING:
     from autottt.adapters.models.huggingface import HuggingFaceModel
 
-EAGER_BYTES = 2**30  # of attention weights up to which the plain kernel is used on a CPU
+PLAIN_TOKENS = 512  # of a row up to which the plain kernel's backward is faster on a CPU
 _NOTHING = TokenSequence((0,), (False,))  # a row without a target, to make groups equal
 
 
@@ -332,9 +332,8 @@ class AdapterSession:
         # from here on nothing waits for the device
         logits = self._logits(ids, mask, sequences, chosen)
         each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
-        losses = torch.where(own, each, 0.0).sum(1) / own.sum(1).clamp(
-            min=1
-        )  # in one order, whatever the device
+        sums = torch.where(own, each, 0.0).sum(1)  # in one order, whatever the device
+        losses = sums / own.sum(1).clamp(min=1)
         losses.sum().backward()  # type: ignore[no-untyped-call]
         for run, group in zip(runs, groups, strict=True):
             run.tokens += sum(len(s.ids) for s in group)
@@ -349,19 +348,17 @@ class AdapterSession:
                 return self._fused.logits(ids, nn.functional.pad(chosen, (0, 1)))
         # places where some row has a target; for hidden states on whatever device
         columns = chosen.any(0).nonzero()[:, 0].cpu()
-        with self._training(len(ids), ids.shape[1]), self._owner.autocast():
+        with self._training(ids.shape[1]), self._owner.autocast():
             logits: Tensor = self._owner.forward(
                 ids, mask, sequences, training=True, logits_to_keep=columns
             ).logits  # (B, columns, V)
         return logits[chosen[:, columns]]
 
     @contextmanager
-    def _training(self, rows: int, length: int) -> Iterator[None]:
-        """Training mode; on a CPU with the plain attention kernel, whose backward is faster."""
+    def _training(self, length: int) -> Iterator[None]:
+        """Training mode; for short rows on a CPU with the plain attention kernel."""
         module = self._owner.module
-        config = module.config.get_text_config()
-        weights = rows * length**2 * config.num_attention_heads * config.num_hidden_layers * 2
-        plain = self._owner.device == "cpu" and weights < EAGER_BYTES
+        plain = self._owner.device == "cpu" and length <= PLAIN_TOKENS
         before = module.config._attn_implementation
         module.train()
         try:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autottt.adapters.models import fused as fused_module
 from autottt.adapters.models.base import LoraSettings
 from autottt.adapters.models.fused import FusedLlama, fused
-from autottt.adapters.models.fused_beside import Beside, BesideLlama, beside, can_be_beside
+from autottt.adapters.models.fused_beside import Beside, BesideLlama, beside
 from autottt.adapters.models.lora_layers import LoraLinear, attach, detach
 from autottt.errors import StrategyError
 
@@ -74,7 +74,7 @@ def test_losses_and_gradients_are_those_of_the_layers_one_by_one(
     module = llama()
     layers = started(module, list(range(tasks)))
     assert fused(module) is not None
-    assert can_be_beside(module)
+    assert beside(module) is not None
     kernel = kind(module)
     generator = torch.Generator().manual_seed(2)
     ids = torch.randint(0, 40, (2 * tasks, length), generator=generator)
@@ -142,7 +142,7 @@ def test_a_model_of_another_form_has_no_fused_layers(changes: dict[str, Any]) ->
     module = llama(**changes)
     attach(module, SETTINGS, seeds=[0])
     assert fused(module) is None
-    assert not can_be_beside(module)
+    assert beside(module) is None
 
 
 def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
@@ -151,12 +151,11 @@ def test_a_lora_on_some_of_the_layers_has_no_fused_layers() -> None:
     some = LoraSettings(rank=16, targets=("q_proj", "v_proj"))
     attach(module, some, seeds=[0])
     assert fused(module) is None
-    assert not can_be_beside(module)
+    assert beside(module) is None
     detach(module)
     attach(module, LoraSettings(rank=1), seeds=[0])
     assert fused(module) is None
-    assert can_be_beside(module)
-    assert beside(module) is None, "it is not on a GPU"
+    assert beside(module) is not None
     detach(module)
     with pytest.raises(StrategyError):
         attach(module, LoraSettings(targets=("nothing",)), seeds=[0])
