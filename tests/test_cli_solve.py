@@ -199,3 +199,11 @@ def test_an_answer_in_context_loads_no_trainer(swap: str) -> None:
         check=True,
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_an_answer_that_is_none_is_a_failure(swap: str, tiny_model_folder: Path) -> None:
+    """Random weights write no grid: the object is there, and the exit code says so."""
+    done = run("solve", swap, "--strategy", "icl", "--model", str(tiny_model_folder), "--json")
+    assert done.returncode == 1
+    assert [] in json.loads(done.stdout)["answers"]
+    assert "no view gave a valid answer" in done.stderr

@@ -35,12 +35,11 @@ def bench_large(
     if as_json:
         typer.echo(json.dumps(result))
         return
-    shown = Table("way", "adapt s", "outside steps", "tokens/s", "TFLOP/s", "GiB")
+    shown = Table("way", "adapt s", "tokens/s", "TFLOP/s", "GiB")
     for name, row in result["ways"].items():
         shown.add_row(
             name,
             f"{row['adapt_seconds']:.2f}",
-            f"{row['outside_steps']:.0%}",
             f"{row['tokens_per_second']:,.0f}",
             f"{row['flops'] / 1e12:.1f}",
             f"{row['peak_bytes'] / 2**30:.1f}",

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
 from autottt.cli.startup import import_transformers, loading
-from autottt.errors import FAILURES, InputError
+from autottt.errors import FAILURES, InputError, StrategyError
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
 
@@ -87,9 +87,10 @@ def solve_as_json(tasks: Sequence[Task], options: Options) -> None:
         solver = load_solver(options)
         known = _together(solver, tasks, options)
 
-        def answer(task: Task) -> None:
+        def answer(task: Task) -> Answer:
             found = known(task) or _run(solver, task, options, related=tasks)
             typer.echo(line(answer_object(task, found)), file=out)
+            return found
 
         def failed(task: Task, error: Exception) -> None:
             typer.echo(line({"task_id": task.id, "error": str(error)}), file=out)
@@ -115,13 +116,14 @@ def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: C
     results: list[tuple[Task, Answer]] = []
     known = _together(solver, tasks, options, console)
 
-    def answer(task: Task) -> None:
+    def answer(task: Task) -> Answer:
         found = known(task)
         if found is None:
             found = _show(solver, task, options, console, related=tasks)
         else:
             Reporter(console, task, no_progress).finish(found)
         results.append((task, found))
+        return found
 
     code = _each(tasks, answer, lambda task, error: None)
     if len(tasks) > 1:
@@ -192,14 +194,20 @@ def _run(
 
 def _each(
     tasks: Sequence[Task],
-    answer: Callable[[Task], None],
+    answer: Callable[[Task], Answer],
     failed: Callable[[Task, Exception], None],
 ) -> int:
-    """Answer every task; of several, one that fails is reported and the others go on."""
+    """Answer every task; of several, one that fails is reported and the others go on.
+
+    A query without a candidate is a failure too.
+    """
     code = 0
     for task in tasks:
         try:
-            answer(task)
+            found = answer(task)
+            if not all(found.answers):
+                say_error(StrategyError("no view gave a valid answer to a query"), place=task.id)
+                code = max(code, FAILED)
         except FAILURES as error:
             if len(tasks) == 1:
                 raise

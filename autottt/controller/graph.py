@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -29,13 +30,14 @@ from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import SolveContext, SolveState
 from autottt.errors import (
     AbandonedError,
+    AutotttError,
     ContextLengthError,
     RestorationError,
     StrategyError,
     WorkerError,
 )
 from autottt.serialise import from_json, to_json
-from autottt.strategies.base import RunContext
+from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import check_context
 from autottt.types import Answer, Attempt, Decision, Task
@@ -119,7 +121,12 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
     task = _task(state)
     unavailable = dict(state["unavailable"])
     for arm in context.arms:
-        reason = context.strategies[arm].unavailable(task, _run_context(state, context))
+        strategy = context.strategies[arm]
+        try:
+            with _contained(strategy, arm):
+                reason = strategy.unavailable(task, _run_context(state, context))
+        except StrategyError as error:
+            reason = str(error)
         if reason is not None:
             unavailable[arm] = reason
     left = None if context.deadline is None else max(0.0, context.deadline - time.monotonic())
@@ -173,10 +180,11 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     given = replace(_run_context(state, context), judge=judge, rivals=rivals)
     begin = time.perf_counter()
     try:
-        reason = strategy.unavailable(task, given)
-        if reason is not None:
-            raise StrategyError(f"{name} cannot run on this task: {reason}")
-        attempt = strategy.run(task, given)
+        with _contained(strategy, name):
+            reason = strategy.unavailable(task, given)
+            if reason is not None:
+                raise StrategyError(f"{name} cannot run on this task: {reason}")
+            attempt = strategy.run(task, given)
         _check(attempt, name, task)
     except AbandonedError as error:
         seconds, shown = time.perf_counter() - begin, error.evidence
@@ -189,6 +197,19 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     if probe is not None:
         attempt.evidence.update(agreement(attempt, probe))
     return attempt
+
+
+@contextmanager
+def _contained(strategy: Strategy, name: str) -> Iterator[None]:
+    """Make whatever a strategy of others raises a `StrategyError`; our own bugs stay bugs."""
+    try:
+        yield
+    except AutotttError:
+        raise
+    except Exception as error:
+        if type(strategy).__module__.startswith("autottt."):
+            raise
+        raise StrategyError(f"{name} is broken: {type(error).__name__}: {error}") from error
 
 
 def _check(attempt: Attempt, name: str, task: Task) -> None:

@@ -60,6 +60,7 @@ def _lora(settings: LoraSettings) -> Any:
     return LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
         target_modules="all-linear",
         task_type="CAUSAL_LM",
     )

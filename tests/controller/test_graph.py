@@ -155,6 +155,27 @@ def test_a_strategy_that_breaks_its_contract_has_failed(given: Any) -> None:
         solve(FakeModel(before=wrong, after=mirror), strategies=strategies, forced="ttt")
 
 
+@pytest.mark.parametrize("where", ["run", "unavailable"])
+def test_whatever_a_strategy_of_others_raises_is_its_failure(where: str) -> None:
+    """The vote is not lost; asked for, it is a typed error with its cause."""
+
+    class Raising(Broken):
+        """Runs into a bug of its own."""
+
+    def bug(*_: Any) -> Any:
+        return {}["nothing"]
+
+    raising = Raising(None)
+    setattr(raising, where, bug)
+    strategies = {**STRATEGIES, "ttt": raising}
+    answer = solve(FakeModel(before=wrong, after=mirror), strategies=strategies)
+    assert answer.strategy == "icl-vote"
+    assert answer.restored
+    with pytest.raises(StrategyError, match="ttt is broken: KeyError: 'nothing'") as caught:
+        solve(FakeModel(before=wrong, after=mirror), strategies=strategies, forced="ttt")
+    assert isinstance(caught.value.__cause__, KeyError)
+
+
 def test_an_empty_sequence_that_stays_empty_is_no_change() -> None:
     """It has no cells, and the share of those that change is zero."""
     task = Task.from_examples([([], []), ([2, 1], [1, 2])], [3, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from autottt.errors import UnknownNameError
 from autottt.evaluation import bench_adapt as bench
 from autottt.evaluation.bench_trainers import Measured
 from autottt.pretraining.splits import CALIBRATION
@@ -37,4 +38,13 @@ def test_every_way_runs_on_the_same_rows() -> None:
         assert tokens == pytest.approx(
             ways["autottt"]["tokens_per_second"] * ways["autottt"]["adapt_seconds"], rel=0.01
         )
-    assert all(of["low"] <= of["ratio"] <= of["high"] for of in result["times_faster"].values())
+    ratios = [*result["times_faster"].values()]
+    ratios += [of["adapting"] for of in ratios]
+    assert all(of["low"] <= of["ratio"] <= of["high"] for of in ratios)
+    some = bench.bench_adapt(
+        families=CALIBRATION[:2], tasks=2, steps=2, only=[bench.WAYS[3], bench.TOGETHER_WAY]
+    )
+    assert list(some["times_faster"]) == ["autottt, together than autottt"]
+    assert some["held_out_exact_match"] is None
+    with pytest.raises(UnknownNameError, match="nonsense"):
+        bench.bench_adapt(families=CALIBRATION[:2], tasks=2, steps=2, only=["nonsense"])

@@ -102,10 +102,11 @@ class AdapterCache:
     def put(self, key: AdapterKey, adapter: StoredAdapter) -> None:
         """Store an adapter. A cache that cannot be written to is a warning: nothing rests on it."""
         size = sum(value.nbytes for state in adapter.states for value in state.values())
+        blob = _encode(key, adapter) if size <= self.max_bytes else b""
+        size = max(size, len(blob))
         if size > self.max_bytes:
             log.warning("an adapter of %d bytes is larger than the whole cache", size)
             return
-        blob = _encode(key, adapter)
         try:
             self._write(key.name, blob)
             self._evict()

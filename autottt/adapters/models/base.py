@@ -262,7 +262,7 @@ class LanguageModel(Protocol):
         """The most memory in use so far, see `memory.peak_bytes`."""
 
     def verify(self) -> bool:
-        """Whether every weight is bit for bit what was loaded."""
+        """Whether the weights are those that were loaded, by a checksum over every bit."""
 
     def reload(self) -> None:
         """Load the weights again from their source."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 ROW = 2**14  # words that have multipliers of their own
-WORD = 8  # bytes
+WORD = 4  # bytes; the highest bit is far from that of a sum, where it could cancel in pairs
 
 
 def fingerprint(model: nn.Module) -> str:
@@ -35,13 +35,21 @@ def fingerprint(model: nn.Module) -> str:
 def checksum(model: nn.Module) -> dict[str, tuple[Any, ...]]:
     """Of every parameter and buffer in this process: its dtype, its shape and a sum over its bytes.
 
-    The sum, modulo 2^64, is of its 8-byte words, each times an odd number of its place. An odd
-    number has an inverse, so one changed word always changes it; any other damage escapes with a
-    chance of 2^-64 or so.
+    The sum, modulo 2^64, is of its 4-byte words, each times an odd number of its place. An odd
+    number has an inverse, so one changed word always changes it. Changes of several words cancel
+    with a chance of 2^-33 at worst, which is where only their highest bits differ.
     """
-    found = [(name, of.dtype, tuple(of.shape), _sum(of)) for name, of in _entries(model, local)]
+    found = [(name, of.dtype, tuple(of.shape), _total(of)) for name, of in _entries(model, local)]
     # a device is waited for once, not for every tensor
     return {name: (dtype, shape, int(total)) for name, dtype, shape, total in found}
+
+
+def _total(tensor: Tensor) -> Tensor:
+    """The sum of a tensor, on the CPU where its device has no memory left."""
+    try:
+        return _sum(tensor)
+    except torch.OutOfMemoryError:
+        return _sum(tensor.cpu())
 
 
 def is_split(tensor: Tensor) -> bool:
@@ -104,7 +112,7 @@ def _sum(tensor: Tensor) -> Tensor:
         raw = nn.functional.pad(raw, (0, -len(raw) % WORD))
     elif raw.storage_offset() % WORD:
         raw = raw.clone()
-    words = raw.view(torch.int64)
+    words = raw.view(torch.int32)
     rows = len(words) // ROW
     columns = _odd(ROW, raw.device)
     total = torch.zeros((), dtype=torch.int64, device=raw.device)
@@ -119,7 +127,7 @@ def _sum(tensor: Tensor) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _odd(count: int, device: torch.device) -> Tensor:
-    """Odd numbers that look random: the splitmix64 generator of Steele et al., 2014."""
+    """Odd numbers that look random, mixed like those of splitmix64 (Steele et al., 2014)."""
     x = torch.arange(1, count + 1, device=device) * -0x61C8864680B583EB
     x = (x ^ (x >> 30)) * -0x40A7B892E31B1A47
     x = (x ^ (x >> 27)) * -0x6B2FB644ECCEEE15

@@ -6,8 +6,8 @@ do between the products: the projections that read the same input are one produc
 norm and the scale of attention are part of it, blocks of attention above the diagonal are not
 computed, a residual is added by the product before it, and the last layer goes on only where there
 is a target. Padding may stand at the end of a row only. The results are those of transformers'
-layers, up to rounding; other models, devices and adapters are served by those. `fused_reading` is
-the same for prompts and answers with a key-value cache.
+layers, up to rounding. `fused_beside` is for LoRAs that are not as wide and for GPUs,
+`fused_reading` for prompts and answers with a key-value cache; all else is left to transformers.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ On a GPU products are fast, and a third of a step of a general library goes to r
 what is between them. Here layers that read the same input share one A; what a LoRA or a residual
 adds is added by the product that makes it; norms are torch's fused kernel; and the last layer goes
 on only where there is a target. Several tasks in one pass share every product of the base, and each
-goes through its own pair. The results are those of transformers' layers, up to rounding. `fused` is
-for a small model on a CPU, where a LoRA as wide as its layer is better added to the weights.
+goes through its own pair. The results are those of transformers' layers, up to rounding, and where
+there is dropout but for that: layers that read the same input drop the same of it. `fused` is for a
+small model on a CPU, where a LoRA as wide as its layer is better added to the weights.
 """
 
 from __future__ import annotations
@@ -54,28 +55,30 @@ class BesideLlama:
 
 def beside(module: Any) -> BesideLlama | None:
     """The faster training forward of a model with a LoRA on every layer, where it has one."""
-    if not is_llama(module):
+    if not is_plain_llama(module):
         return None
     linears = [each for layer in module.model.layers for each in projections(layer)]
-    return BesideLlama(module) if all(map(_is_plain, linears)) else None
+    return BesideLlama(module) if all(isinstance(each, LoraLinear) for each in linears) else None
 
 
-def is_llama(module: Any) -> bool:
-    """Whether it is a Llama on one device whose form is the one written out here."""
+def is_plain_llama(module: Any) -> bool:
+    """Whether it is a Llama on one device whose form is the one written out here, LoRA or not."""
     from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
     if type(module) is not LlamaForCausalLM or module.config.hidden_act != "silu":
         return False
     if type(module.lm_head) is not nn.Linear or module.lm_head.bias is not None:
         return False
-    return not module.config.attention_dropout and len({p.device for p in module.parameters()}) == 1
+    if module.config.attention_dropout or len({p.device for p in module.parameters()}) > 1:
+        return False
+    return all(_is_plain(each) for layer in module.model.layers for each in projections(layer))
 
 
 def _is_plain(linear: nn.Module) -> bool:
-    if not isinstance(linear, LoraLinear) or type(linear.base) is not nn.Linear:
+    base = linear.base if isinstance(linear, LoraLinear) else linear
+    if type(base) is not nn.Linear or base.bias is not None:
         return False
-    weight = linear.base.weight
-    return linear.base.bias is None and weight.is_floating_point() and not is_split(weight)
+    return base.weight.is_floating_point() and not is_split(base.weight)
 
 
 def _computed_as(module: Any) -> torch.dtype:
@@ -190,7 +193,7 @@ class Beside(torch.autograd.Function):
             every = found.new_zeros(ctx.tasks, *found.shape[1:])
             return every.index_copy_(0, selected, found)
 
-        grouped = [_grouped(dy, a) for dy in dys]
+        grouped = [_grouped(dy.contiguous(), a) for dy in dys]
         parts = zip(grouped, inner.chunk(n, dim=-1), strict=True)
         dbs = [gradient(torch.bmm(dy.mT, part), ctx.scale) for dy, part in parts]
         dinner = torch.cat([torch.bmm(dy, own) for dy, own in zip(grouped, b, strict=True)], dim=-1)

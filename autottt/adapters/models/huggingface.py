@@ -33,8 +33,8 @@ from autottt.adapters.models.decoding import (
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.fused import FusedLlama
-from autottt.adapters.models.fused_beside import is_llama
-from autottt.adapters.models.fused_reading import SMALL, FusedReader, can_read
+from autottt.adapters.models.fused_beside import is_plain_llama
+from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import (
     ModelSettings,
     has_compiler,
@@ -49,6 +49,7 @@ from autottt.adapters.models.tokens import Tokens, chunks, padded
 from autottt.errors import ContextLengthError, InputError, RestorationError, WorkerError
 
 log = logging.getLogger(__name__)
+TINY = 10e6  # parameters of a model that no task's training fills a GPU with
 BATCH_TOKENS = 16_384  # of one scoring forward
 NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was trained on
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
@@ -85,7 +86,7 @@ class HuggingFaceModel:
     ) -> None:
         """`compiled` makes training steps faster and the first one about a minute slower.
 
-        Steps that are fused (see `fused`) are faster still, and are not compiled.
+        Steps of a Llama with a LoRA on every layer are fused, faster still, and not compiled.
 
         `ranks` is for the other processes of one model. Raises `InputError` where compiling needs a
         C++ compiler and there is none.
@@ -122,7 +123,7 @@ class HuggingFaceModel:
         size = sum(p.numel() for p in self.module.parameters())
         self.rate_scale = rate_scale(size)
         # the time of a step is that of asking for it, and not of what is computed
-        self.pads_freely = self.device != "cpu" and size <= SMALL
+        self.pads_freely = self.device != "cpu" and size <= TINY
         own = self.settings.format == "auto"
         usual = self.format if own else self.tokens.format("auto", native=native)
         mark = self.tokens.template_mark(self.format)
@@ -366,7 +367,7 @@ class HuggingFaceModel:
     def training_rows(self, length: int) -> int:
         room = SHARE * free_bytes(self.device)
         config, on_cpu = self.module.config.get_text_config(), self.device == "cpu"
-        lean = not on_cpu and is_llama(self.module)
+        lean = not (on_cpu or self.lora_targets) and is_plain_llama(self.module)
         kept = on_cpu or self.module.config._attn_implementation == "eager"
         each = step_bytes(config, 1, length, lean=lean, attention=kept)
         return int(room // each)

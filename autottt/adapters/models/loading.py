@@ -149,7 +149,7 @@ def load_module(name: str, settings: ModelSettings) -> Any:
             module.to(device_of(settings))
     _widen(module, name)
     module.train(False)
-    _check_cache(module, name)
+    _check_reading(module, name)
     attend_on_cpu(module)
     return module
 
@@ -178,8 +178,8 @@ def _widen(module: Any, name: str) -> None:
         log.warning("the float16 weights of %s are used as bfloat16, as the CPU needs", name)
 
 
-def _check_cache(module: Any, name: str) -> None:
-    """Raises `InputError` where reading returns no cache, as with encoders like BERT."""
+def _check_reading(module: Any, name: str) -> None:
+    """Raises `InputError` where reading returns no cache, as with encoders like BERT, or NaN."""
     if getattr(module, "is_quantized", False):
         return  # bitsandbytes packs 4-bit weights anew in the first pass on a CPU
     token = torch.zeros((1, 1), dtype=torch.long, device=module.device)
@@ -190,6 +190,12 @@ def _check_cache(module: Any, name: str) -> None:
         raise InputError(
             f"{name!r} ({module.config.model_type}) hands out no keys and values of what it has "
             "read, as autottt needs them; take a decoder, such as Llama or GPT-2"
+        )
+    logits = getattr(read, "logits", None)
+    if logits is not None and logits.isnan().any():
+        raise InputError(
+            f"{name!r} answers NaN to a token: its weights are damaged, or too large for the type "
+            f"{module.dtype}; copy or download it again, or try another --dtype"
         )
 
 

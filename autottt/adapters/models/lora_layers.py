@@ -48,7 +48,7 @@ class LoraLinear(nn.Module):
         generators: Sequence[torch.Generator],
         split: str | None = None,
     ) -> None:
-        """`generators` are on the device of the layer, one for each task.
+        """`generators` are one for each task.
 
         `split` says whether each process sees a part of the `OUTPUTS` or of the `INPUTS`.
         """
@@ -57,7 +57,8 @@ class LoraLinear(nn.Module):
         device = next(base.parameters()).device
         bound = 1 / math.sqrt(inward)  # kaiming_uniform with a = sqrt(5), as peft draws it
         size = settings.rank, inward
-        draw = torch.stack([torch.rand(size, generator=g, device=device) for g in generators])
+        drawn = [torch.rand(size, generator=g, device=g.device) for g in generators]
+        draw = torch.stack(drawn).to(device)
         self.base = base
         self.train(base.training)
         self.parts: dict[str, Part] = {}  # of the parameters that are not whole here
@@ -97,11 +98,10 @@ class LoraLinear(nn.Module):
     def adapted(self, x: Tensor) -> Tensor:
         """The weights (G, out, in) for inputs like x: the base's, with each selected task's added.
 
-        Without gradients it is kept until one of them changes. A fused optimizer's step raises no
-        version, so a pass with gradients, which comes before every step, drops what was kept.
+        Without gradients it is kept until the version of one of them changes. A fused optimizer's
+        step raises none, so who makes one raises it.
         """
         if torch.is_grad_enabled():
-            self._kept = None
             return self._added(x)
         versions = self.lora_a._version, self.lora_b._version, self._dtype(x)
         if self._kept is None or self._kept[0] is not self.selected or self._kept[1] != versions:
@@ -147,9 +147,10 @@ def attach(
     def generators(device: torch.device) -> list[torch.Generator]:
         return [torch.Generator(device).manual_seed(seed) for seed in seeds]
 
+    shared = any(map(is_split, module.parameters()))  # the same numbers whatever each process has
     layers = {}
     for name, base in list(_targets(module, settings)):
-        own = generators(next(base.parameters()).device)
+        own = generators(torch.device("cpu") if shared else next(base.parameters()).device)
         layers[name] = LoraLinear(base, settings, own, _split(module, name, base))
         replace_module(module, name, layers[name])
     if not layers:

@@ -3,14 +3,13 @@
 An adapter is a LoRA, a bias before the head or a key-value prefix; a session holds one for each of
 several places, and one pass of the frozen base trains them all. Everything that can go wrong inside
 (an exception, a loss not finite, a deadline, Ctrl-C) leaves by the same door: the adapters are
-taken off, the state around them put back, and the fingerprint compared. On a mismatch the model is
+taken off, the state around them put back, and the checksum compared. On a mismatch the model is
 loaded again from its source and `RestorationError` is raised.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 
 from autottt.adapters.models.base import (
     AdapterSettings,
@@ -72,7 +72,8 @@ class AdapterSession:
                 self.open()
         except BaseException:
             try:
-                if self._owner.opened is self:  # open here, and another process is gone
+                if self._owner.opened is self:  # open here, and perhaps not in another process
+                    self._owner.ranks.stop()
                     self.close()
             finally:
                 self._owner.lock.release()
@@ -188,9 +189,6 @@ class AdapterSession:
             for k, (batch, of) in enumerate(zip(batches, watched))
         ]
         self._check(runs, parameters, settings)
-        # losses that decide nothing are read a step later, so that a device need not wait
-        late = 0 if settings.stop_loss > 0 else 1
-        unread: deque[tuple[int, list[Run], Tensor]] = deque()
         try:
             for step in range(settings.steps):
                 running = [run for run in runs if run.reason is None]
@@ -204,24 +202,24 @@ class AdapterSession:
                 losses = self._step(running, [run.rows(step) for run in running])
                 clip(self._parameters, settings.clip, self._parts, self._owner.ranks.total)
                 optimizer.step()
+                increment_version(parameters)  # a fused step raises none: what was kept is stale
                 optimizer.zero_grad()
                 if self._owner.device != "cpu" and step + 1 < settings.steps:
                     for run in running:
                         run.ahead(step + 1)  # while the device is at work
-                unread.append((step + 1, running, losses))
-                looking = (step + 1) % settings.check_every == 0
-                while len(unread) > (0 if looking else late):
-                    self._hear(*unread.popleft(), settings, on_step)
+                values = losses.tolist()
+                for run, value in zip(running, values, strict=True):
+                    run.note(value, settings.learning_rate)
+                if on_step is not None:
+                    agreed(on_step)(step + 1, sum(values) / len(values))
                 low = [run for run in running if run.smooth < settings.stop_loss]
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
-                if looking:
+                if (step + 1) % settings.check_every == 0:
                     self._check(running, parameters, settings)
-                if look is not None and looking:
+                if look is not None and (step + 1) % settings.check_every == 0:
                     reason = agreed(look)([run.record() for run in runs])
                     if reason is not None:
                         self._stop([run for run in runs if run.reason is None], reason, parameters)
-            while unread:
-                self._hear(*unread.popleft(), settings, on_step)
             self._stop([run for run in runs if run.reason is None], "all steps", parameters)
         finally:
             self._select(None)
@@ -231,21 +229,6 @@ class AdapterSession:
                     parameter[run.place] = kept
         return [run.record() for run in runs]
 
-    def _hear(
-        self,
-        step: int,
-        running: Sequence[Run],
-        losses: Tensor,
-        settings: TrainSettings,
-        on_step: Callable[[int, float], None] | None,
-    ) -> None:
-        """Note the losses of a step; raises `DivergenceError` if one is not finite."""
-        values = losses.tolist()
-        for run, value in zip(running, values, strict=True):
-            run.note(value, settings.learning_rate)
-        if on_step is not None:
-            self._owner.ranks.agreed(on_step)(step, sum(values) / len(values))
-
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
         with self._owner.told("session.select", places):
@@ -254,7 +237,9 @@ class AdapterSession:
     def _select(self, places: Sequence[int] | None) -> None:
         everyone = list(range(len(self._seeds)))
         places = everyone if places is None else list(places)
-        chosen = None if places == everyone else torch.tensor(places)
+        devices = {parameter.device for parameter in self._parameters.values()}
+        where = devices.pop() if len(devices) == 1 else None  # else for layers on whatever device
+        chosen = None if places == everyone else torch.tensor(places, device=where)
         for layer in self._layers:
             layer.selected = chosen
         self._owner.grouped = len(places) > 1
@@ -329,7 +314,6 @@ class AdapterSession:
         owner = torch.arange(len(groups), device=ids.device).repeat_interleave(rows)
         places = owner[:, None].expand_as(chosen)[chosen]  # (N,) the run of each target
         own = places == torch.arange(len(groups), device=ids.device)[:, None]  # (runs, N)
-        # from here on nothing waits for the device
         logits = self._logits(ids, mask, sequences, chosen)
         each = nn.functional.cross_entropy(logits.float(), wanted, reduction="none")  # (N,)
         sums = torch.where(own, each, 0.0).sum(1)  # in one order, whatever the device

@@ -167,7 +167,7 @@ class Tokens:
     def _ids(self, text: str) -> list[int]:
         ids: list[int]
         direct = self._direct
-        if direct is not None and direct.truncation is None and direct.padding is None:
+        if direct is not None and self._is_plain(direct):
             ids = direct.encode(text, add_special_tokens=False).ids
         else:
             ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -178,8 +178,21 @@ class Tokens:
         backend = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is None:
             return None
-        told = self.tokenizer(PROBE, add_special_tokens=False, verbose=False)["input_ids"]
-        return backend if backend.encode(PROBE, add_special_tokens=False).ids == told else None
+        try:
+            told = self.tokenizer(PROBE, add_special_tokens=False, verbose=False)["input_ids"]
+            same = backend.encode(PROBE, add_special_tokens=False).ids == told
+        except Exception:  # noqa: BLE001 - a vocabulary that lacks a character raises just that
+            return None
+        return backend if same else None
+
+    def _is_plain(self, backend: Any) -> bool:
+        """Whether no one has set it to cut or fill, or to read control tokens otherwise."""
+        usual = getattr(self.tokenizer, "split_special_tokens", False)
+        return (
+            backend.truncation is None
+            and backend.padding is None
+            and backend.encode_special_tokens == usual
+        )
 
     def _puts_space_before(self) -> bool:
         first = self.tokenizer.convert_ids_to_tokens(self._ids("x")[:1])

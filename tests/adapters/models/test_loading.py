@@ -251,6 +251,17 @@ def test_weights_that_are_missing_are_named(tiny_model_folder: Path, tmp_path: P
     assert HuggingFaceModel(str(tied)).verify()
 
 
+def test_weights_that_are_nan_are_refused(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """Every answer would be nonsense."""
+    folder = tmp_path / "damaged"
+    shutil.copytree(tiny_model_folder, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = torch.nan
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"answers NaN .* weights are damaged"):
+        HuggingFaceModel(str(folder))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU takes float16")
 def test_half_precision_on_a_cpu_becomes_bfloat16(
     tmp_path: Path, caplog: pytest.LogCaptureFixture

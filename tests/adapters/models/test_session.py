@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
+from autottt.adapters.models import fingerprint as fingerprint_module
+from autottt.adapters.models import session as session_module
+from autottt.adapters.models.base import HeldOut, LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fingerprint import Snapshot, checksum, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import attach, detach
@@ -153,6 +156,27 @@ def test_the_same_seed_gives_the_same_lora(tiny_model: HuggingFaceModel) -> None
     assert losses(1) == losses(1) != losses(2)
 
 
+def test_checks_see_what_was_learnt_whatever_trains(
+    tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies of weights with a LoRA added are of the last step, by each way to compute one."""
+
+    def checks() -> list[float]:
+        held = HeldOut(lambda check: batch(0)[:1], 1)
+        training = replace(TRAINING, check_every=2, enough=2.0, hopeless=-1.0, learning_rate=1e-2)
+        with tiny_model.session(LoraSettings(rank=64), seeds=[0]) as session:
+            (record,) = session.train([batch], training, held_out=[held])
+        return [check.loss for check in record.checks]
+
+    usual = checks()
+    monkeypatch.setattr(session_module, "fused", lambda module: None)
+    beside = checks()
+    monkeypatch.setattr(session_module, "beside", lambda module: None)
+    assert usual == pytest.approx(checks(), rel=2e-2)
+    assert usual == pytest.approx(beside, rel=2e-2)
+    assert beside[-1] < 0.9 * beside[0]
+
+
 @pytest.mark.parametrize("of", [fingerprint, checksum])
 def test_one_bit_is_seen(tiny_model: HuggingFaceModel, of: Callable[[Any], Any]) -> None:
     """Changing one bit of one weight changes what it is known by; undoing it brings it back."""
@@ -180,6 +204,36 @@ def test_a_checksum_sees_every_byte(data: st.DataObject, dtype: torch.dtype) -> 
     assert changed != before
     module.register_buffer("held", memory[begin:].clone())  # elsewhere, and otherwise the same
     assert checksum(module) == changed
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_a_checksum_sees_signs_that_change_in_pairs(dtype: torch.dtype) -> None:
+    """The highest bits of words, of a whole column or of two rows."""
+    module = torch.nn.Linear(64, 2048).to(dtype).requires_grad_(False)
+    before = checksum(module)
+    for rows, columns in ((slice(None), 3), (slice(None), 1), ([5, 9], slice(None))):
+        module.weight[rows, columns] *= -1
+        assert checksum(module) != before
+        module.weight[rows, columns] *= -1
+        assert checksum(module) == before
+
+
+def test_a_checksum_is_taken_elsewhere_where_memory_is_out(
+    tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the same, so a session that ends for want of memory is proved as any other."""
+    before, known = checksum(tiny_model.module), fingerprint_module._sum
+    failed: list[int] = []
+
+    def full_once(tensor: torch.Tensor) -> torch.Tensor:
+        if not failed:
+            failed.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return known(tensor)
+
+    monkeypatch.setattr(fingerprint_module, "_sum", full_once)
+    assert checksum(tiny_model.module) == before
+    assert failed
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -263,10 +317,13 @@ def test_tasks_trained_together_learn_what_they_learn_alone(tiny_model: HuggingF
         both = tiny_model.score([*asked[2], *asked[0]])
     assert_untouched(tiny_model, before)
     assert len({record.steps for record in records}) > 1, "the tasks stop at different steps"
+    exactly = tiny_model.device == "cpu"  # elsewhere larger batches round otherwise
     for (record, scores), other, again in zip(alone, records, together, strict=True):
-        assert (other.steps, other.stop_reason) == (record.steps, record.stop_reason)
-        assert other.tokens == record.tokens
-        assert other.losses == pytest.approx(record.losses, rel=2e-2)
+        assert other.stop_reason == record.stop_reason
+        if exactly:
+            assert (other.steps, other.tokens) == (record.steps, record.tokens)
+        both_ran = min(other.steps, record.steps)
+        assert other.losses[:both_ran] == pytest.approx(record.losses[:both_ran], rel=2e-2)
         assert again == pytest.approx(scores, rel=3e-2, abs=3e-2)
     assert both[0].log_probabilities == pytest.approx(together[2], rel=3e-2, abs=3e-2)
     assert both[1].log_probabilities == pytest.approx(together[0], rel=3e-2, abs=3e-2)

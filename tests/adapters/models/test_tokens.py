@@ -34,6 +34,28 @@ def test_a_tokenizer_that_was_set_to_truncate_is_asked_the_long_way() -> None:
     assert len(tokens.encode("0123456789", False, False)) == 10
 
 
+def test_control_tokens_are_read_as_ever_whatever_was_asked_before() -> None:
+    """A setting that the tokenizer undoes at its next call does not outlast it here."""
+    tokenizer = build_byte_tokenizer(512)
+    tokens = Tokens(tokenizer)
+    name = tokenizer.eos_token
+    usual = tokens._ids(name)
+    tokenizer(name, split_special_tokens=True)
+    assert tokenizer.backend_tokenizer.encode_special_tokens
+    assert tokens._ids(name) == usual == [tokenizer.eos_token_id]
+
+
+def test_a_vocabulary_that_lacks_characters_is_asked_the_long_way() -> None:
+    """What it cannot encode is an error where it is asked for, not where the model is loaded."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = Tokenizer(models.WordLevel({"x": 0, "0": 1}, unk_token="none"))
+    words.pre_tokenizer = pre_tokenizers.Split("", "isolated")  # type: ignore[assignment]
+    tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=words))
+    assert tokens._direct is None
+
+
 @given(
     st.lists(st.lists(st.integers(0, 99), max_size=5), min_size=1, max_size=4),
     st.integers(5, 7),
