@@ -163,7 +163,7 @@ def test_whatever_a_strategy_of_others_raises_is_its_failure(where: str) -> None
         """Runs into a bug of its own."""
 
     def bug(*_: Any) -> Any:
-        return {}["nothing"]
+        raise KeyError("nothing")
 
     raising = Raising(None)
     setattr(raising, where, bug)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -51,8 +53,9 @@ def test_a_vocabulary_that_lacks_characters_is_asked_the_long_way() -> None:
     from transformers import PreTrainedTokenizerFast
 
     words = Tokenizer(models.WordLevel({"x": 0, "0": 1}, unk_token="none"))
-    words.pre_tokenizer = pre_tokenizers.Split("", "isolated")  # type: ignore[assignment]
-    tokens = Tokens(PreTrainedTokenizerFast(tokenizer_object=words))
+    words.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    made: Any = PreTrainedTokenizerFast
+    tokens = Tokens(made(tokenizer_object=words))
     assert tokens._direct is None
 
 
