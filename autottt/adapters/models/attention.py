@@ -38,8 +38,8 @@ def attend_on_cpu(module: Any) -> None:
 def any_length(kind: str) -> AbstractContextManager[Any]:
     """On a GPU without cuDNN's attention.
 
-    It plans anew for every shape, about a tenth of a second each, and here every token that is
-    written and every task that is trained on is another shape.
+    It plans anew for every shape, which takes longer than the attention, and here every token that
+    is written and every task that is trained on is another shape.
     """
     if kind != "cuda":
         return nullcontext()

@@ -117,8 +117,9 @@ def fused(module: Any) -> FusedLlama | None:
 
 def computed_as(module: Any) -> Tensor:
     """An empty tensor of the type to compute in: that of autocast, or else of the weights."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.empty(0, dtype=torch.get_autocast_dtype("cpu"))
+    kind = module.device.type
+    if torch.is_autocast_enabled(kind):
+        return torch.empty(0, dtype=torch.get_autocast_dtype(kind))
     return torch.empty(0, dtype=module.model.embed_tokens.weight.dtype)
 
 

@@ -1,6 +1,6 @@
 """Training steps of a Llama with a LoRA beside its layers and little else to do.
 
-On a GPU products are fast, and a third of a step of a general library goes to reading and writing
+On a GPU products are fast, and much of a step of a general library goes to reading and writing
 what is between them. Here layers that read the same input share one A; what a LoRA or a residual
 adds is added by the product that makes it; norms are torch's fused kernel; and the last layer goes
 on only where there is a target. Several tasks in one pass share every product of the base, and each
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.fingerprint import is_split
-from autottt.adapters.models.fused import projections, turned
+from autottt.adapters.models.fused import computed_as, projections, turned
 from autottt.adapters.models.lora_layers import LoraLinear
 
 SHARING = ((0, 1, 2), (3,), (4, 5), (6,))  # places in `PROJECTIONS` that read the same input
@@ -36,7 +36,7 @@ class BesideLlama:
         The rows are equal groups, one for each selected task.
         """
         model, config = self._module.model, self._module.config
-        device, dtype = ids.device.type, _computed_as(self._module)
+        device, dtype = ids.device.type, computed_as(self._module).dtype
         chosen = chosen[:, : int(chosen.any(0).nonzero()[-1]) + 1]
         rows, length = chosen.shape
         x = model.embed_tokens(ids[:, :length]).to(dtype)  # (B, T, d)
@@ -79,14 +79,6 @@ def _is_plain(linear: nn.Module) -> bool:
     if type(base) is not nn.Linear or base.bias is not None:
         return False
     return base.weight.is_floating_point() and not is_split(base.weight)
-
-
-def _computed_as(module: Any) -> torch.dtype:
-    kind = module.device.type
-    if torch.is_autocast_enabled(kind):
-        return torch.get_autocast_dtype(kind)
-    dtype: torch.dtype = module.model.embed_tokens.weight.dtype
-    return dtype
 
 
 def _alone(linear: Any) -> bool:
