@@ -46,9 +46,10 @@ def bench_large(
         )
     console = Console(width=120)
     console.print(shown)
+    steps = result["ways"]["autottt"]["steps"]
     console.print(
-        f"{result['parameters'] / 1e9:.1f}e9 parameters on {result['device']}; {tasks} tasks; 8 "
-        f"steps of {result['rows']} rows of {result['row_tokens']} tokens; bf16 products: "
+        f"{result['parameters']:,} parameters on {result['device']}; {tasks} tasks; {steps} steps "
+        f"of {result['rows']} rows of {result['row_tokens']} tokens; bf16 products: "
         f"{result['matmul_flops'] / 1e12:.1f} TFLOP/s; {result['times_faster']:.1f} times faster",
         highlight=False,
     )
