@@ -2,9 +2,9 @@
 
     task_id      the task's id
     answers      per query, at most --attempts candidates, best first:
-                 {"output": grid, list or text, "probability": the candidate's score}
+                 {"output": grid, list or text, "score": its `Candidate.score`}
     confidence   the calibrated probability that the best candidates are right
-    correct      per query, whether a listed candidate is the target; null where none is known
+    correct      per query, whether its first candidate is the target; null where none is known
     strategy     what gave the answer
     decisions    what the controller chose, in order, with the numbers that led to it
     attempts     what each strategy did and cost, with its error if it failed; "right" says whether
@@ -37,21 +37,19 @@ ATTEMPT = (
 )
 
 
-def is_right(candidates: Sequence[Sequence[Candidate]], task: Task) -> bool:
-    """Whether the first candidate of every query is its target."""
-    assert task.targets is not None
-    answers = zip(candidates, task.targets, strict=True)
-    return all(bool(found) and found[0].output == target for found, target in answers)
-
-
-def correct(task: Task, answer: Answer) -> list[bool] | None:
-    """Per query, whether one of its candidates is the target; None where targets are unknown."""
+def correct(task: Task, candidates: Sequence[Sequence[Candidate]]) -> list[bool] | None:
+    """Per query, whether its first candidate is the target; None where targets are unknown."""
     if task.targets is None:
         return None
-    return [
-        any(candidate.output == target for candidate in candidates)
-        for target, candidates in zip(task.targets, answer.answers)
-    ]
+    answers = zip(candidates, task.targets, strict=True)
+    return [bool(found) and found[0].output == target for found, target in answers]
+
+
+def is_right(task: Task, candidates: Sequence[Sequence[Candidate]]) -> bool:
+    """Whether every query of a task with targets is answered rightly."""
+    found = correct(task, candidates)
+    assert found is not None
+    return all(found)
 
 
 def answer_object(task: Task, answer: Answer) -> JSON:
@@ -59,11 +57,11 @@ def answer_object(task: Task, answer: Answer) -> JSON:
     fields = {
         "task_id": answer.task_id,
         "answers": [
-            [{"output": c.output, "probability": c.score} for c in candidates]
+            [{"output": c.output, "score": c.score} for c in candidates]
             for candidates in answer.answers
         ],
         "confidence": answer.confidence,
-        "correct": correct(task, answer),
+        "correct": correct(task, answer.answers),
         "strategy": answer.strategy,
         "decisions": [asdict(decision) for decision in answer.decisions],
         "attempts": [_attempt(task, attempt) for attempt in answer.attempts],
@@ -83,7 +81,7 @@ def line(value: JSON) -> str:
 
 def _attempt(task: Task, attempt: Attempt) -> JSON:
     known = task.targets is not None and attempt.candidates
-    right = is_right(attempt.candidates, task) if known else None
+    right = is_right(task, attempt.candidates) if known else None
     return {**{name: getattr(attempt, name) for name in ATTEMPT}, "right": right}
 
 

@@ -93,6 +93,8 @@ class Solver:
         self.warnings: tuple[str, ...] = ()
         self.gate = self._load_gate(gate)
         self._drift = DriftMonitor({} if self.gate is None else self.gate.reference)
+        if self.gate is None and (self.budget.price is not None or explore):
+            self._warn("without a gate neither a price nor exploration changes a decision")
         self.policy = self._policy()
         self._graph = build_graph()
 
@@ -127,7 +129,7 @@ class Solver:
             config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
             done = self._graph.invoke(state, context=context, config=config)
         else:
-            done, before = checkpoints.invoke(state, context)
+            done, before = checkpoints.invoke(state, replace(context, resumable=True))
             begin -= before
         if strategy is None and self.watch:
             self.hear(done["features"])
@@ -151,7 +153,8 @@ class Solver:
         not end, it answers with what is in hand. Errors as `solve`.
         """
         context = self._context(None, deadline, progress, on_event, log, ())
-        return checkpoints.offer(*self._enter(task, seed, None, context))
+        state, context = self._enter(task, seed, None, context)
+        return checkpoints.offer(state, replace(context, resumable=True))
 
     def _enter(
         self, task: Task, seed: int, strategy: str | None, context: SolveContext
@@ -264,6 +267,8 @@ class Solver:
         warnings = self.warnings
         if deadline is not None and self.budget.risk is not None and self.policy.least < 1:
             warnings = (*warnings, "nothing is certified under a deadline")
+        if self.explore and self.budget.risk is not None and self.policy.least < 1:
+            warnings = (*warnings, "nothing is certified where decisions are drawn at random")
         return SolveContext(
             model=self.model,
             strategies={**registry.available(), **{name: registry.get(name) for name in named}},

@@ -134,9 +134,9 @@ def test_json_is_one_object_and_nothing_else(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found["task_id"] == "swap"
     assert found["answers"] == [
-        [{"output": [[5, 6]], "probability": 0.75}, {"output": [[6, 5]], "probability": 0.25}]
+        [{"output": [[5, 6]], "score": 0.75}, {"output": [[6, 5]], "score": 0.25}]
     ]
-    assert found["correct"] == [True]
+    assert found["correct"] == [False]  # it is the second that is right
     assert found["strategy"] == "ttt"
     assert found["decisions"][0]["gains"] == {"icl-vote": 0.0, "ttt": 0.4}
     assert found["decisions"][0]["utilities"] == {"icl-vote": 0.0, "ttt": None}
@@ -179,7 +179,7 @@ def test_a_human_sees_grids_decisions_cost_and_restoration(tmp_path: Path) -> No
         "✓ answer 2 (score 25%)",
         "answered by ttt, 70% confident, in 10.5 s and 62,000 tokens, seed 0",
         "model restored: every weight and buffer is bit for bit what it was",
-        "✓ right",
+        "✗ wrong",
         "warning: the gate is damaged",
     ):
         assert expected in done.stdout

@@ -76,7 +76,7 @@ def test_a_log_is_evaluated(folder: Path, tmp_path: Path) -> None:
     assert found["tasks"] == len(outcomes)
     for arm in ("icl-vote", "light", "long"):
         assert rows[arm]["accuracy"] == sum(o.arms[arm].right for o in outcomes) / len(outcomes)
-    for other in ("random at matched cost", "one-shot gate", "best single feature", "auto"):
+    for other in ("random at matched cost", "one-shot gate", "best single feature", "controller"):
         assert rows[other]["accuracy"] <= rows["oracle"]["accuracy"]
     assert rows["auto"]["utility"] > max(rows["icl-vote"]["utility"], rows["long"]["utility"])
     assert 0 < found["oracle_gain_recovered"] <= 1
@@ -194,7 +194,7 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
     solver = Solver(explore=0.5)
     for task in short:
         answer = solver.solve(task, log=log)
-        verdict = "right" if is_right(answer.answers, task) else "wrong"
+        verdict = "right" if is_right(task, answer.answers) else "wrong"
         assert run("feedback", task.id, verdict, "--log", log).exit_code == 0
     shipped = Path(__file__).parents[1] / "autottt" / "assets" / "embedded" / "outcomes.jsonl"
     sample = write(tmp_path / "some.jsonl", read_outcomes(shipped)[:40])
@@ -238,6 +238,9 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
     assert log.read_bytes().startswith(begun)
     assert [set(o.arms) for o in read_outcomes(log)] == [{"icl-vote", "ttt-light"}] * 6
     assert Solver(gate=out / "gate.json").warnings == ()
+    more = run(*command, *arms, "--strategy", "ttt")
+    assert more.exit_code == 2
+    assert "was begun with icl-vote, ttt-light" in more.stderr
     log.write_text(log.read_text().replace(Solver().model.fingerprint, "another"))
     refused = run(*command)
     assert refused.exit_code == 2

@@ -201,6 +201,16 @@ def test_an_answer_in_context_loads_no_trainer(swap: str) -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_an_answer_whose_trace_cannot_be_kept_is_printed(swap: str) -> None:
+    """The answer comes all the same, then why its trace is lost and the code of a failure."""
+    done = run("solve", swap, "--strategy", "icl", "--json", "--log", "/dev/full")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["answers"][1]
+    assert "/dev/full" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
 def test_an_answer_that_is_none_is_a_failure(swap: str, tiny_model_folder: Path) -> None:
     """Random weights write no grid: the object is there, and the exit code says so."""
     done = run("solve", swap, "--strategy", "icl", "--model", str(tiny_model_folder), "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,9 @@ def test_bench_text_compares_strategies(tmp_path: Path) -> None:
     before = out.read_text()
     mistyped = run("bench-text", str(table), "nowhere.csv", "--out", str(out))
     assert (mistyped.exit_code, out.read_text()) == (2, before)
+    again = run("bench-text", str(table), "--out", str(out), "--strategy", "icl")
+    assert (again.exit_code, out.read_text()) == (2, before)
+    assert "holds results already" in again.stderr
 
 
 def test_bench_text_goes_on_past_a_task_that_it_cannot_serve(tmp_path: Path) -> None:
@@ -119,6 +123,39 @@ def test_bench_text_goes_on_past_a_task_that_it_cannot_serve(tmp_path: Path) -> 
     options = "--out", str(out), "--strategy", "icl", "--demonstrations", "2"
     assert run("bench-text", str(long), str(short), *options).exit_code == 0
     assert {json.loads(line)["task"] for line in out.read_text().splitlines()} == {"short"}
+
+
+def test_run_is_told_what_answers_are(tmp_path: Path) -> None:
+    """As `solve` is: numbers are read as such, and of a table's queries the first are asked."""
+    table, out = tmp_path / "t.csv", tmp_path / "out"
+    table.write_text("input,output\n" + "".join(f"a{n},{n}.0\n" for n in range(100, 106)))
+    options = "--answer", "number", "--instruction", "Say it.", "--queries", "1"
+    shown = "--demonstrations", "4", "--strategy", "icl"
+    found = run("run", str(table), "--out", str(out), *shown, *options)
+    assert found.exit_code == 0, found.stderr
+    with sqlite3.connect(out / "queue.sqlite") as queue:
+        ((plain,),) = queue.execute("SELECT task FROM tasks").fetchall()
+    task = json.loads(plain)
+    assert (task["instruction"], task["answer"]["kind"]) == ("Say it.", "number")
+    assert len(task["queries"]) == 1
+    assert task["demonstrations"][0]["output"].isdigit()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--strategy", "ttt-shared"), 2, "solve --all"),
+        (("--strategy", "icl", "--gate", "nowhere.json"), 1, "cannot read the gate file"),
+    ],
+)
+def test_run_refuses_what_would_spoil_every_task(
+    tmp_path: Path, options: tuple[str, ...], code: int, said: str
+) -> None:
+    """Before any is answered: related tasks that it has not, and a gate that cannot be read."""
+    refused = run("run", "arc:67a3c6ac", "--out", str(tmp_path / "out"), *options)
+    assert refused.exit_code == code
+    assert said in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_run_takes_the_columns_of_a_table(tmp_path: Path) -> None:

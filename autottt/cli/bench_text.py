@@ -14,17 +14,22 @@ from rich.table import Table
 
 from autottt.cli.exits import parse_seeds, positive, writable
 from autottt.cli.sources import (
+    AnswerKind,
+    Choices,
     Columns,
     Demonstrations,
     Device,
     DeviceMap,
     Dtype,
     Format,
+    Instruction,
     LoraTargets,
     Model,
     Quantize,
+    Queries,
     TensorParallel,
     TrustRemoteCode,
+    answer_format,
     model_settings,
     table_settings,
 )
@@ -32,6 +37,7 @@ from autottt.errors import InputError
 from autottt.types import Task
 
 if TYPE_CHECKING:
+    from autottt.adapters.tasks.tables import TableSettings
     from autottt.evaluation.text_benchmark import Result
 
 
@@ -41,9 +47,12 @@ def bench_text(
     strategy: Annotated[
         list[str] | None, typer.Option(help="A strategy, given once each; else those compared.")
     ] = None,
+    instruction: Instruction = "",
+    answer: AnswerKind = None,
+    choices: Choices = None,
     demonstrations: Demonstrations = None,
     columns: Columns = "",
-    queries: Annotated[int | None, typer.Option(help="The first N queries of each task.")] = None,
+    queries: Queries = None,
     seeds: Annotated[str, typer.Option(help="Seeds, parted by commas.")] = "0",
     model: Model = "embedded",
     device: Device = None,
@@ -59,7 +68,15 @@ def bench_text(
     positive("--queries", queries)
     numbers = parse_seeds(seeds)
     writable(out)
-    chosen = {seed: _tasks(tasks, demonstrations, columns, seed, queries) for seed in numbers}
+    if out.exists() and out.stat().st_size:
+        raise InputError(f"{out} holds results already, and is not written over; name another file")
+    form = answer_format(answer, choices)
+    chosen = {
+        seed: _tasks(
+            tasks, table_settings(demonstrations, columns, seed, instruction, form), queries
+        )
+        for seed in numbers
+    }
     from autottt.cli.fit import known_strategies
     from autottt.evaluation.text_benchmark import STRATEGIES, measure_texts
     from autottt.solver import Solver
@@ -86,14 +103,11 @@ def bench_text(
     Console().print(text_table(found))
 
 
-def _tasks(
-    sources: Sequence[str], shown: int | None, columns: str, seed: int, queries: int | None
-) -> list[Task]:
+def _tasks(sources: Sequence[str], table: TableSettings, queries: int | None) -> list[Task]:
     """The tasks with their first queries; raises `InputError` for one without outputs."""
     from autottt.adapters.tasks.files import load_tasks
     from autottt.cli.solving import first_queries
 
-    table = table_settings(shown, columns, seed)
     given = [task for source in sources for task in load_tasks(source, table)]
     for task in given:
         if task.targets is None:

@@ -82,7 +82,7 @@ def calibrate(
     from autottt.cli.evaluate import show_report, write_report
     from autottt.cli.fit import known_strategies
     from autottt.cli.live import Bars
-    from autottt.controller.outcomes import read_outcomes
+    from autottt.controller.outcomes import ICL_VOTE, read_outcomes
     from autottt.controller.policy import Policy
     from autottt.evaluation.calibrate import calibrated, certifies, regrouped, split
     from autottt.evaluation.collect import group_of, sweep
@@ -90,6 +90,11 @@ def calibrate(
 
     begun = read_outcomes(log) if log.exists() else []
     names = known_strategies(strategy or (list(begun[0].arms) if begun else list(ARMS)))
+    if begun and {*names, ICL_VOTE} != {*begun[0].arms}:
+        raise InputError(
+            f"{log} was begun with {', '.join(sorted(begun[0].arms))}, and a gate needs every task "
+            "to be measured with the same; leave --strategy out, or name another --out"
+        )
     chosen = load_tasks(tasks)
     groups = {o.group for o in begun} | {group_of(task.id) for task in chosen}
     if len(groups) == 1:

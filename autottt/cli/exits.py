@@ -90,6 +90,8 @@ def writable(out: Path) -> None:
     """Raises `InputError` if a file cannot be made at that place, before any work is done."""
     if out.is_dir():
         raise InputError(f"{out} is a directory; give the name of a file")
+    if out.exists() and not os.access(out, os.W_OK):
+        raise InputError(f"{out} cannot be written to; set its permissions, or name another")
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(f"{above} cannot hold files; name another place")

@@ -165,9 +165,12 @@ def fit(
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
     writable(out)
-    for log in [*logs, *(certify or ()), *(update or ()), *(costs or ())]:
+    for log in [*logs, *(certify or ()), *(costs or ())]:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")
+    for log in update or ():
+        if not log.is_file():
+            raise InputError(f"no such file: {log}; `autottt solve --log {log}` writes traces")
     from autottt.controller.cost import timed_as
     from autottt.controller.experience import outcomes_of, read_traces
     from autottt.controller.outcomes import read_outcomes

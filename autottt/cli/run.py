@@ -14,26 +14,33 @@ import typer
 
 from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
 from autottt.cli.sources import (
+    AnswerKind,
+    Choices,
     Columns,
     Demonstrations,
     Device,
     DeviceMap,
     Dtype,
     Format,
+    Instruction,
     LoraTargets,
     Model,
     Quantize,
+    Queries,
     TensorParallel,
     TrustRemoteCode,
+    answer_format,
     model_settings,
     table_settings,
 )
-from autottt.errors import InputError
+from autottt.errors import GateError, InputError
 
 if TYPE_CHECKING:
     from autottt.adapters.tasks.tables import TableSettings
+    from autottt.cli.solving import Options
     from autottt.runner.queue import Run
     from autottt.runner.source import Source
+    from autottt.solver import Solver
 
 METRICS, REPORT = "metrics.json", "report.html"
 STDIN = "-"
@@ -62,8 +69,12 @@ def run(
     price: Annotated[
         float | None, typer.Option(help="What a second costs, in units of accuracy.")
     ] = None,
+    instruction: Instruction = "",
+    answer: AnswerKind = None,
+    choices: Choices = None,
     demonstrations: Demonstrations = None,
     columns: Columns = "",
+    queries: Queries = None,
     deadline: Annotated[
         float | None, typer.Option(help="Seconds by which each task is to be answered.")
     ] = None,
@@ -74,7 +85,7 @@ def run(
         float | None,
         typer.Option(
             help="End the process, with code 75, where a task takes longer: it hangs. By default "
-            "ten deadlines, or an hour."
+            "ten deadlines, ten minutes at least, or an hour."
         ),
     ] = None,
     engine: Annotated[
@@ -136,11 +147,12 @@ def run(
     if engine is Engines.RAY and tensor_parallel > 1:
         raise InputError("--tensor-parallel is for --engine inline: a Ray worker has one GPU")
     positive("--workers", workers)
+    positive("--queries", queries)
     if log is not None:
         if address is not None:
             raise InputError("--log is a file of this machine, and workers of a cluster have none")
         writable(log)
-    from autottt.cli.solving import Options, known_strategy, load_solver
+    from autottt.cli.solving import Options, known_strategy, needs_related
     from autottt.runner.savers import checked_url
     from autottt.runner.stop import Stop, stopping_on_sigterm
 
@@ -154,11 +166,16 @@ def run(
         prompts=prompts,
         lora_targets=lora_targets,
     )
-    if strategy is not None:
-        known_strategy(strategy)
+    if strategy is not None and needs_related(known_strategy(strategy)):
+        raise InputError(
+            f"{strategy} shares one adapter among tasks, and `run` takes them one by one; use "
+            "`autottt solve --all`"
+        )
     if checkpoints is not None:
         checked_url(checkpoints)
-    source = _source(tasks, table_settings(demonstrations, columns, seed))
+    form = answer_format(answer, choices)
+    table = table_settings(demonstrations, columns, seed, instruction, form)
+    source = _source(tasks, table, queries)
     stop = Stop(total_seconds)
     with stopping_on_sigterm(stop):
         from autottt.cli.run_view import Screen
@@ -175,10 +192,10 @@ def run(
         with contextlib.ExitStack() as stack:
             solving: Engine
             if engine is Engines.RAY:
-                make = partial(load_solver, options)
+                make = partial(_loaded, options)
                 solving = stack.enter_context(Fleet(make, workers=workers, address=address))
             else:
-                solving = Inline(load_solver(options))
+                solving = Inline(_loaded(options))
             with Screen() as screen:
                 tally = loop.run(
                     out,
@@ -194,6 +211,17 @@ def run(
         _report(out, described)
 
 
+def _loaded(options: Options) -> Solver:
+    """The solver. Raises `GateError` where a gate was named that cannot be used: without it every
+    task that is answered already would be answered again, by another policy."""
+    from autottt.cli.solving import load_solver
+
+    solver = load_solver(options)
+    if options.gate is not None and solver.gate is None:
+        raise GateError("; ".join(solver.warnings))
+    return solver
+
+
 def _report(out: Path, run: Run) -> None:
     """Metrics and page of this run's results, of this start and those before."""
     from autottt.evaluation.run_report import run_page, run_report
@@ -206,13 +234,16 @@ def _report(out: Path, run: Run) -> None:
     typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 
-def _source(tasks: str, table: TableSettings) -> Source:
+def _source(tasks: str, table: TableSettings, queries: int | None) -> Source:
     from autottt.adapters.tasks.files import load_tasks
+    from autottt.cli.solving import first_queries
     from autottt.runner.source import Known, Stream
 
     if tasks != STDIN:
-        return Known(load_tasks(tasks, table))
+        return Known([first_queries(task, queries) for task in load_tasks(tasks, table)])
     table.refuse("stdin")
+    if queries is not None:
+        raise InputError("--queries means nothing for tasks on stdin; leave it out")
     if sys.stdin.isatty():
         raise InputError("there is nothing on stdin; pipe one JSON task a line into it")
     return Stream(sys.stdin.fileno())

@@ -109,7 +109,7 @@ def answer_view(task: Task, answer: Answer) -> RenderableType:
         parts.append(_answer_to(query, candidates, target, name=_name(task, i)))
     parts.extend(_more(task))
     parts.append(_summary(answer))
-    verdict = correct(task, answer)
+    verdict = correct(task, answer.answers)
     if verdict is not None:
         parts.append(_verdict(verdict))
     parts.extend(Text(f"warning: {printable(w)}", style="yellow") for w in answer.warnings)
@@ -170,7 +170,7 @@ def results_table(results: Sequence[tuple[Task, Answer]]) -> Table:
     table.add_column("confidence", justify="right")
     table.add_column("seconds", justify="right")
     for task, answer in results:
-        right = correct(task, answer)
+        right = correct(task, answer.answers)
         verdict = "unknown" if right is None else "right" if all(right) else "wrong"
         table.add_row(
             Text(printable(task.id)),

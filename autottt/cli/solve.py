@@ -23,15 +23,20 @@ from autottt.cli.solving import (
     solve_for_a_human,
 )
 from autottt.cli.sources import (
+    AdapterMib,
+    AnswerKind,
+    Choices,
     Columns,
     Demonstrations,
     Device,
     DeviceMap,
     Dtype,
     Format,
+    Instruction,
     LoraTargets,
     Model,
     Quantize,
+    Queries,
     TensorParallel,
     TrustRemoteCode,
     answer_format,
@@ -63,18 +68,12 @@ def solve(
     domain: Annotated[
         str | None, typer.Option(help="Of --example: text, as it is without, or sequence.")
     ] = None,
-    instruction: Annotated[str, typer.Option(help="What to do, in words.")] = "",
-    answer: Annotated[
-        str | None, typer.Option(help="What answers are: text, number or choice.")
-    ] = None,
-    choices: Annotated[
-        str | None, typer.Option(help="The answers that there are, parted by commas.")
-    ] = None,
+    instruction: Instruction = "",
+    answer: AnswerKind = None,
+    choices: Choices = None,
     demonstrations: Demonstrations = None,
     columns: Columns = "",
-    queries: Annotated[
-        int | None, typer.Option(help="Answer the first N queries of each task.")
-    ] = None,
+    queries: Queries = None,
     model: Model = "embedded",
     device: Device = None,
     device_map: DeviceMap = None,
@@ -113,6 +112,7 @@ def solve(
     adapters: Annotated[
         Path | None, typer.Option(help="A directory of trained adapters, to reuse and to add to.")
     ] = None,
+    adapter_mib: AdapterMib = 256,
     together: Annotated[
         int, typer.Option(help="Tasks of a source that are trained in one pass of the model.")
     ] = 1,
@@ -146,6 +146,7 @@ def solve(
     positive("--attempts", attempts)
     positive("--limit", limit)
     positive("--together", together)
+    positive("--adapter-mib", adapter_mib)
     if together > 1 and deadline is not None:
         raise InputError("--together trains several tasks at once and cannot hold a --deadline")
     share("--explore", explore)
@@ -201,6 +202,7 @@ def solve(
         seed=seed,
         attempts=attempts,
         adapters=adapters,
+        adapter_mib=adapter_mib,
         together=together,
         compiled=compiled,
         model=model,

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
 from autottt.cli.startup import import_transformers, loading
-from autottt.errors import FAILURES, InputError, StrategyError
+from autottt.errors import FAILURES, InputError, StorageError, StrategyError
 from autottt.strategies.base import no_progress
 from autottt.types import Answer, Task
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autottt.cli.live import Reporter
     from autottt.controller.budget import Budget
     from autottt.solver import Solver
+    from autottt.strategies.base import Strategy
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Options:
     seed: int = 0
     attempts: int = 2
     adapters: Path | None = None
+    adapter_mib: int = 256
     together: int = 1
     compiled: bool = False
     model: str = "embedded"
@@ -47,12 +49,19 @@ class Options:
     settings: ModelSettings | None = None
 
 
-def known_strategy(name: str) -> None:
-    """Raises `UnknownNameError` before a model is loaded for nothing."""
+def known_strategy(name: str) -> Strategy:
+    """The strategy; raises `UnknownNameError` before a model is loaded for nothing."""
     with loading():
         from autottt.strategies.registry import get
 
-    get(name)
+    return get(name)
+
+
+def needs_related(strategy: Strategy) -> bool:
+    """Whether it answers nothing unless it is given related tasks."""
+    from autottt.strategies.start import Shared
+
+    return isinstance(getattr(strategy, "start", None), Shared)
 
 
 def first_queries(task: Task, count: int | None) -> Task:
@@ -199,8 +208,10 @@ def _each(
 ) -> int:
     """Answer every task; of several, one that fails is reported and the others go on.
 
-    A query without a candidate is a failure too.
+    A query without a candidate is a failure too, and so is a trace that could not be kept.
     """
+    from autottt.controller.state import UNLOGGED
+
     code = 0
     for task in tasks:
         try:
@@ -208,6 +219,10 @@ def _each(
             if not all(found.answers):
                 say_error(StrategyError("no view gave a valid answer to a query"), place=task.id)
                 code = max(code, FAILED)
+            for warning in found.warnings:
+                if warning.startswith(UNLOGGED):
+                    say_error(StorageError(warning), place=task.id)
+                    code = max(code, FAILED)
         except FAILURES as error:
             if len(tasks) == 1:
                 raise
@@ -223,6 +238,7 @@ def load_solver(options: Options, console: Console | None = None) -> Solver:
     status = console.status("loading the model") if console else contextlib.nullcontext()
     with status, loading():
         import_transformers()
+        from autottt.adapters.models.adapter_cache import AdapterCache
         from autottt.solver import Solver
 
         return Solver(
@@ -230,7 +246,7 @@ def load_solver(options: Options, console: Console | None = None) -> Solver:
             gate=options.gate,
             budget=options.budget,
             explore=options.explore,
-            adapters=options.adapters,
+            adapters=AdapterCache(options.adapters, max_bytes=options.adapter_mib * 2**20),
             compiled=options.compiled,
             settings=options.settings,
         )

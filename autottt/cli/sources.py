@@ -42,6 +42,13 @@ Demonstrations = Annotated[
     int | None,
     typer.Option(help="Rows of a table that are shown, else 10; the others are queries."),
 ]
+AdapterMib = Annotated[int, typer.Option(help="MiB of trained adapters to keep.")]
+Instruction = Annotated[str, typer.Option(help="What to do, in words.")]
+AnswerKind = Annotated[
+    str | None, typer.Option("--answer", help="What answers are: text, number or choice.")
+]
+Choices = Annotated[str | None, typer.Option(help="The answers that there are, parted by commas.")]
+Queries = Annotated[int | None, typer.Option(help="Answer the first N queries of each task.")]
 SHOWN = re.compile(r"\s=>\s")  # parts input from output in --example
 
 

@@ -21,4 +21,11 @@ def strategies() -> None:
         table.add_row(Text(name, style="cyan"), trains, Text(printable(strategy.summary)))
     for name, reason in broken().items():
         table.add_row(Text(name, style="red"), "", Text(f"unavailable: {printable(reason)}"))
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    console.print(
+        "Those that train answer by a vote; NAME+experts lets all views score the vote's answers, "
+        "NAME+search searches for more of them, NAME+options scores every answer there may be.",
+        style="dim",
+        soft_wrap=True,
+    )

@@ -49,7 +49,10 @@ class Budget:
         """
         if self.mean_seconds is not None:
             if gate is None:
-                raise GateError("mean seconds need a gate, which knows what a price buys")
+                raise GateError(
+                    "mean seconds need a gate, which knows what a price buys; fit one with "
+                    "`autottt calibrate`, or give a deadline"
+                )
             return Policy(gate.price_for(self.mean_seconds)), None
         if self.risk is None:
             return Policy(PRICE if self.price is None else self.price), None

@@ -54,7 +54,8 @@ class Checkpoints:
             start = None if known.values else state
             machine.invoke(start, context=context, config=config, durability="sync")
             known = machine.get_state(config)
-        return from_json(Decision, known.values["decisions"][-1]) if known.next else None
+        decided = known.values["decisions"] if known.next else []
+        return from_json(Decision, decided[-1]) if decided else None
 
     def _config(self) -> RunnableConfig:
         return {

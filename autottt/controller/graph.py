@@ -7,11 +7,12 @@ A strategy that fails is recorded with its reason, and the machine goes on witho
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import time
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -27,21 +28,24 @@ from autottt.controller.lines import append_line
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
 from autottt.controller.probe import agreement, run_probe
-from autottt.controller.state import SolveContext, SolveState
+from autottt.controller.state import UNLOGGED, SolveContext, SolveState
 from autottt.errors import (
     AbandonedError,
-    AutotttError,
     ContextLengthError,
     RestorationError,
+    StorageError,
     StrategyError,
     WorkerError,
 )
 from autottt.serialise import from_json, to_json
-from autottt.strategies.base import RunContext, Strategy
+from autottt.strategies.base import RunContext
+from autottt.strategies.contract import attempted, reason_against
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import check_context
+from autottt.strategies.ttt import TTT
 from autottt.types import Answer, Attempt, Decision, Task
 
+log = logging.getLogger(__name__)
 Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
 DAMAGED = (
     "the base model was not what it had been and has been loaded again; this answer may rest on it"
@@ -119,16 +123,15 @@ def _decide(
 
 def _choice(state: SolveState, context: SolveContext) -> Decision:
     task = _task(state)
-    unavailable = dict(state["unavailable"])
+    unavailable, given = dict(state["unavailable"]), _run_context(state, context)
+    trained = []
     for arm in context.arms:
         strategy = context.strategies[arm]
-        try:
-            with _contained(strategy, arm):
-                reason = strategy.unavailable(task, _run_context(state, context))
-        except StrategyError as error:
-            reason = str(error)
+        reason = reason_against(strategy, task, given)
         if reason is not None:
             unavailable[arm] = reason
+        elif isinstance(strategy, TTT) and strategy.trained(task, given):
+            trained.append(arm)
     left = None if context.deadline is None else max(0.0, context.deadline - time.monotonic())
     decision = decide(
         context.policy,
@@ -137,11 +140,13 @@ def _choice(state: SolveState, context: SolveContext) -> Decision:
         tried=_tried(state),
         arms=context.arms,
         unavailable=unavailable,
+        trained=trained,
         remaining_seconds=left,
     )
     if state["decisions"]:
         return decision
-    rng = np.random.default_rng([state["seed"], zlib.crc32(task.id.encode())])
+    told = json.dumps(state["task"])  # all of it, as several tasks may have one id
+    rng = np.random.default_rng([state["seed"], zlib.crc32(told.encode())])
     return explored(context.policy, decision, rng)
 
 
@@ -180,12 +185,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     given = replace(_run_context(state, context), judge=judge, rivals=rivals)
     begin = time.perf_counter()
     try:
-        with _contained(strategy, name):
-            reason = strategy.unavailable(task, given)
-            if reason is not None:
-                raise StrategyError(f"{name} cannot run on this task: {reason}")
-            attempt = strategy.run(task, given)
-        _check(attempt, name, task)
+        attempt = attempted(strategy, task, given)
     except AbandonedError as error:
         seconds, shown = time.perf_counter() - begin, error.evidence
         return Attempt(name, (), seconds, 0, 0, None, "abandoned", shown, str(error))
@@ -197,30 +197,6 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     if probe is not None:
         attempt.evidence.update(agreement(attempt, probe))
     return attempt
-
-
-@contextmanager
-def _contained(strategy: Strategy, name: str) -> Iterator[None]:
-    """Make whatever a strategy of others raises a `StrategyError`; our own bugs stay bugs."""
-    try:
-        yield
-    except AutotttError:
-        raise
-    except Exception as error:
-        if type(strategy).__module__.startswith("autottt."):
-            raise
-        raise StrategyError(f"{name} is broken: {type(error).__name__}: {error}") from error
-
-
-def _check(attempt: Attempt, name: str, task: Task) -> None:
-    """Raises `StrategyError` unless a strategy, perhaps of others, has kept its contract."""
-    if not isinstance(attempt, Attempt) or attempt.strategy != name:
-        raise StrategyError(f"{name} is broken: it gave no attempt of its own")
-    if len(attempt.candidates) != len(task.queries):
-        raise StrategyError(
-            f"{name} is broken: it gave candidates for {len(attempt.candidates)} queries of "
-            f"{len(task.queries)}"
-        )
 
 
 def _verdict(
@@ -256,12 +232,21 @@ def _answer(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
 
 
 def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
-    runtime.context.listener("answer", state["answer"])
-    if runtime.context.log is not None:
-        known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
-        model = runtime.context.model.fingerprint
-        line = {"model": model, "features": known, **state["answer"]}
-        append_line(runtime.context.log, line)
+    context, answer = runtime.context, state["answer"]
+    context.listener("answer", answer)
+    if context.log is None:
+        return SolveState()
+    known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
+    try:
+        append_line(context.log, {"model": context.model.fingerprint, "features": known, **answer})
+    except OSError as error:
+        if context.resumable:
+            raise StorageError(
+                f"the log cannot be written ({error}); make room or name another, and start again"
+            ) from error
+        warning = f"{UNLOGGED} ({error})"
+        log.warning(warning)
+        return SolveState(answer={**answer, "warnings": [*answer["warnings"], warning]})
     return SolveState()
 
 

@@ -20,7 +20,7 @@ probabilities are shares, not calibrated.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -114,12 +114,14 @@ def decide(
     tried: Evidence,
     arms: Sequence[str],
     unavailable: Mapping[str, str] | None = None,
+    trained: Collection[str] = (),
     remaining_seconds: float | None = None,
 ) -> Decision:
     """Choose the next arm; a chosen arm that is in hand already means: answer with it.
 
     `features` are the probe's; `tried` holds the arms that gave an answer (icl-vote is taken as
     tried), `arms` the training arms on offer, `unavailable` why an arm cannot run or has failed.
+    Those `trained` before for the same demonstrations cost what the vote does, where that is known.
     """
     unavailable = unavailable or {}
     left_out = {arm: why for arm, why in unavailable.items() if arm not in tried}
@@ -136,7 +138,8 @@ def decide(
             left_out[arm] = "the gate was fitted without it"
             continue
         gains[arm] = gate.gain(arm, features, tried, probability)
-        costs[arm] = gate.cost.predict(arm, features)
+        ready = arm in trained and ICL_VOTE in gate.cost.arms
+        costs[arm] = gate.cost.predict(ICL_VOTE if ready else arm, features)
         if remaining_seconds is not None and not costs[arm] < remaining_seconds:
             left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
             continue

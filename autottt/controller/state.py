@@ -17,6 +17,7 @@ from autottt.serialise import to_json
 from autottt.strategies.base import Progress, Strategy, no_progress
 from autottt.types import JSON, Task
 
+UNLOGGED = "the trace of this answer was not kept"
 Listener = Callable[[str, JSON], None]
 
 
@@ -45,8 +46,10 @@ class SolveContext:
     """What the nodes work with; never part of a checkpoint.
 
     `deadline` is a reading of `time.monotonic()`, or None. `log` is a JSON-lines file to which
-    every answer's trace is appended, or None. `adapters` and `related` are as in `RunContext`.
-    `prepared` is the task's share of the seconds that a common training before the next took.
+    every answer's trace is appended, or None; where that fails the error ends a run that is
+    `resumable` from checkpoints, and is a warning in any other answer. `adapters` and `related` are
+    as in `RunContext`. `prepared` is the task's share of the seconds that a common training before
+    the next took.
     """
 
     model: LanguageModel
@@ -62,6 +65,7 @@ class SolveContext:
     related: tuple[Task, ...] = ()
     warnings: tuple[str, ...] = field(default=())
     prepared: float = 0.0
+    resumable: bool = False
 
 
 def first_state(task: Task, *, seed: int = 0, forced: str | None = None) -> SolveState:

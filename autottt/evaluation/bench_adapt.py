@@ -209,7 +209,7 @@ def ours(
     settle(owner.device)
     adapt = time.perf_counter() - begin - timed.seconds
     tokens = _trained_tokens(strategy, task, owner, seed, attempt.steps)
-    right = is_right(attempt.candidates, task)
+    right = is_right(task, attempt.candidates)
     return Measured(adapt, timed.seconds, tokens, attempt.steps, _in_steps(ticks), right)
 
 

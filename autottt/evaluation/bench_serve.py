@@ -103,8 +103,7 @@ def _question(solver: Solver, task: Task, model: str, seed: int) -> Question:
         turns.append({"role": "assistant", "content": json.dumps(example.output)})
     turns.append({"role": "user", "content": json.dumps(task.queries[0])})
     outputs = [
-        {"output": json.loads(json.dumps(c.output)), "probability": c.score}
-        for c in answer.answers[0]
+        {"output": json.loads(json.dumps(c.output)), "score": c.score} for c in answer.answers[0]
     ]
     return Question(model, turns, seed, outputs, answer.strategy, solver.model.fingerprint)
 

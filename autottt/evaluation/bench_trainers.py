@@ -154,7 +154,7 @@ def resident(
         settle(owner.device)
         adapt = time.perf_counter() - begin
         begin = time.perf_counter()
-        right = answers and is_right(_answer(owner, adapted, task, seed), task)
+        right = answers and is_right(task, _answer(owner, adapted, task, seed))
         answer = time.perf_counter() - begin
         owner.module = adapted.unload()
     for parameter in owner.module.parameters():

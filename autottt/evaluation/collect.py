@@ -32,10 +32,11 @@ from autottt.controller.outcomes import (
     read_outcomes,
 )
 from autottt.controller.probe import agreement, run_probe
-from autottt.errors import AutotttError, InputError, TaskError
+from autottt.errors import AutotttError, InputError, TaskError, WorkerError
 from autottt.pretraining.sampling import draw_task
 from autottt.record import is_right
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
+from autottt.strategies.contract import attempted, reason_against
 from autottt.strategies.icl import ICL
 from autottt.strategies.registry import get
 from autottt.types import Attempt, Task
@@ -197,12 +198,19 @@ def _results(
             yield _measured(task, group, context, strategies)
         return
     from joblib import Parallel, delayed, parallel_config
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     assert isinstance(model, HuggingFaceModel)
     source = model.name, model.settings
     with parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         work = (delayed(_elsewhere)(t, g, r, source, strategies, seed) for g, t, r in todo)
-        yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
+        try:
+            yield from Parallel(return_as="generator_unordered", batch_size=1)(work)
+        except TerminatedWorkerError as error:
+            raise WorkerError(
+                f"one of {jobs} processes was killed, most likely as memory ran out; what was "
+                "measured is kept, go on with fewer --jobs"
+            ) from error
 
 
 def _elsewhere(
@@ -279,12 +287,12 @@ def task_hash(task: Task) -> str:
 
 
 def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:
-    reason = strategy.unavailable(task, context)
+    reason = reason_against(strategy, task, context)
     if reason is not None:
         return ArmOutcome(False, 0.0, 0, {}, error=reason)
     begin = time.perf_counter()
     try:
-        return _judge(strategy.run(task, context), task, probe)
+        return _judge(attempted(strategy, task, context), task, probe)
     except AutotttError as error:
         return ArmOutcome(False, time.perf_counter() - begin, 0, {}, error=str(error))
 
@@ -293,5 +301,5 @@ def _judge(attempt: Attempt, task: Task, probe: Attempt | None) -> ArmOutcome:
     evidence = dict(attempt.evidence)
     if probe is not None:
         evidence.update(agreement(attempt, probe))
-    right = is_right(attempt.candidates, task)
+    right = is_right(task, attempt.candidates)
     return ArmOutcome(right, own_seconds(attempt), attempt.tokens, evidence)

@@ -111,7 +111,7 @@ def sequential(
     arms: Sequence[str] | None = None,
 ) -> Played:
     """The controller, escalating step by step, as the state machine would."""
-    return _collected("auto", [play(outcome, gate, policy, arms) for outcome in outcomes])
+    return _collected("controller", [play(outcome, gate, policy, arms) for outcome in outcomes])
 
 
 def one_shot(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> Played:

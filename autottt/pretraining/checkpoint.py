@@ -44,6 +44,8 @@ def save(
     partial = out / (CHECKPOINT + ".partial")
     try:
         save_file(tensors, partial, metadata={"state": state})  # one file: never half of a state
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # or a loss of power could leave neither
         os.replace(partial, out / CHECKPOINT)
     except (OSError, SafetensorError) as error:
         raise StorageError(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autottt.controller.checkpoints import Checkpoints
-from autottt.errors import AutotttError, InputError, StoppedError
+from autottt.errors import AutotttError, InputError, LostModelError, StoppedError, StorageError
 from autottt.runner import savers
 from autottt.runner.stop import Stop
-from autottt.runner.watchdog import hard_limit, watched
+from autottt.runner.watchdog import HUNG, hard_limit, watched
 from autottt.types import Answer, Decision, Task
 
 if TYPE_CHECKING:
@@ -127,19 +130,37 @@ def attempt(
     job: Job,
     settings: Settings,
     stop: Stop,
+    *,
+    end: Callable[[int], object] = os._exit,
 ) -> Outcome:
-    """Make it; what is not a task's failure and not the storage's is raised."""
+    """Make it; what is not a task's failure and not the storage's is raised.
+
+    Where the process can solve nothing more, its `end` is that of one that hangs.
+    """
     try:
         with watched(f"task {job.task.id}", settings.hard_limit):
             return _worked(solver, saver, job, settings, stop)
     except StoppedError:
         return Stopped()
+    except StorageError as error:
+        return NoStorage(error)
     except savers.failures() as error:
         return NoStorage(error)
     except OSError as error:
         return NoStorage(error) if error.errno in DISK else _failed(job, error)
     except TASK_FAILURES as error:
+        if _is_lost(error):
+            logger.critical("the process ends with code %d, to be started anew: %s", HUNG, error)
+            end(HUNG)
         return _failed(job, error)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether no task can be solved in this process any more: the model or its device is gone."""
+    if isinstance(error, LostModelError):
+        return True
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.AcceleratorError)
 
 
 def _worked(

@@ -21,10 +21,12 @@ LOCK = "lock"
 
 
 @contextmanager
-def storage(folder: Path) -> Iterator[None]:
+def storage(folder: Path, but: tuple[type[OSError], ...] = ()) -> Iterator[None]:
     """Turn failures of the disk and of SQLite into a `StorageError` that says what to do."""
     try:
         yield
+    except but:
+        raise
     except (OSError, sqlite3.Error) as error:
         why = str(error) or type(error).__name__
         raise StorageError(
@@ -41,8 +43,9 @@ def locked(folder: Path) -> Iterator[None]:
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            with storage(folder, but=(BlockingIOError, PermissionError)):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             pid = os.pread(handle, 20, 0).decode(errors="replace").strip() or "unknown"
             raise LockedError(
                 f"process {pid} is at work in {folder}; wait for it, stop it with `kill {pid}`, "

@@ -12,10 +12,11 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from autottt.errors import StorageError, TaskError
+from autottt.runner.savers import whole
 from autottt.serialise import from_json, to_json
 from autottt.types import Task
 
@@ -81,17 +82,19 @@ class Queue:
     def __init__(self, path: Path, run: Run) -> None:
         self.run = run
         self._db = sqlite3.connect(path, isolation_level=None, timeout=30.0)
+        remedy = "name another folder; results.jsonl beside it has every result so far"
         try:
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version not in (0, FORMAT):
-                raise StorageError(
-                    f"{path} has format {version}, and this version of autottt reads {FORMAT}; "
-                    "name another folder"
-                )
-            self._db.executescript(SCHEMA)
-            self._db.execute(f"PRAGMA user_version={FORMAT}")
+            with whole(path, remedy):
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                version = self._db.execute("PRAGMA user_version").fetchone()[0]
+                if version not in (0, FORMAT):
+                    raise StorageError(
+                        f"{path} has format {version}, and this version of autottt reads {FORMAT}; "
+                        "name another folder"
+                    )
+                self._db.executescript(SCHEMA)
+                self._db.execute(f"PRAGMA user_version={FORMAT}")
         except BaseException:
             self._db.close()
             raise
@@ -107,7 +110,7 @@ class Queue:
         added = 0
         with self._transaction():
             for task in tasks:
-                plain = json.dumps(to_json(task), sort_keys=True)
+                plain = json.dumps(to_json(replace(task, priority=0)), sort_keys=True)
                 key = self.run.key(task.id)
                 known = self._db.execute("SELECT task FROM tasks WHERE key = ?", [key]).fetchone()
                 if known is None:
@@ -116,7 +119,11 @@ class Queue:
                         "INSERT INTO tasks (key, run, task, priority) VALUES (?, ?, ?, ?)", row
                     )
                     added += 1
-                elif known[0] != plain:
+                elif json.loads(known[0]) | {"priority": 0} == json.loads(plain):
+                    self._db.execute(
+                        "UPDATE tasks SET priority = ? WHERE key = ?", [task.priority, key]
+                    )
+                else:
                     raise TaskError(
                         f"the id {task.id!r} is that of another task in this folder; give the "
                         "task its own id, or name another folder"

@@ -17,6 +17,7 @@ line that a dying process tore, or never wrote, is there after the next start.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
@@ -61,8 +62,13 @@ def append(path: Path, text: str) -> None:
 
 
 def mend(path: Path, lines: Iterable[str]) -> None:
-    """Make the file what the database says: keep what agrees, drop the rest, add what lacks."""
+    """Make the file what the database says: keep what agrees, drop the rest, add what lacks.
+
+    Whole lines that are dropped, of another tool or of a database that is gone, are kept in a copy
+    of the file beside it.
+    """
     path.touch()
+    before = path.read_bytes()
     with path.open("rb+") as file:
         end = 0
         agrees = True
@@ -70,17 +76,29 @@ def mend(path: Path, lines: Iterable[str]) -> None:
             wanted = text.encode() + b"\n"
             if agrees and file.readline() != wanted:
                 agrees = False
+                _keep(path, before, end)
                 file.seek(end)
                 logger.warning("%s is mended from byte %d on", path, end)
                 file.truncate()
             if not agrees:
                 file.write(wanted)
             end += len(wanted)
-        if agrees and path.stat().st_size > end:
+        if agrees and len(before) > end:
+            _keep(path, before, end)
             logger.warning("%s had more than the database; cut at byte %d", path, end)
         file.truncate(end)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _keep(path: Path, before: bytes, end: int) -> None:
+    """Copy the file where it holds whole lines from `end` on."""
+    if b"\n" not in before[end:]:
+        return  # what a process wrote as it died
+    names = (path.with_name(f"{path.name}.{n}.old") for n in itertools.count(1))
+    copy = next(name for name in names if not name.exists())
+    copy.write_bytes(before)
+    logger.warning("%s holds lines that the database lacks; all of it is kept in %s", path, copy)
 
 
 def _line(

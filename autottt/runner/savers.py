@@ -31,8 +31,20 @@ def opened(where: Path | str) -> Iterator[Saver]:
             yield saver
     else:
         with SqliteSaver.from_conn_string(str(where)) as file:
-            file.setup()
+            with whole(where, "remove it: tasks under way begin anew, and nothing else is lost"):
+                file.setup()
             yield file
+
+
+@contextlib.contextmanager
+def whole(path: Path, remedy: str) -> Iterator[None]:
+    """Raise a `StorageError` with the remedy where the file is no database of SQLite."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
+        raise StorageError(f"{path} is damaged ({error}); {remedy}") from error
 
 
 def checked_url(url: str) -> str:

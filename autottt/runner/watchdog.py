@@ -18,11 +18,12 @@ logger = logging.getLogger(__name__)
 HUNG = 75  # EX_TEMPFAIL of sysexits.h
 SECONDS = 3600.0  # the limit where no deadline says what to expect
 DEADLINES = 10.0  # the limit in deadlines, where there is one
+LEAST = 600.0  # seconds; a probe, a warm-up and loading a model again know no deadline
 
 
 def hard_limit(deadline: float | None) -> float:
     """The default limit in seconds."""
-    return SECONDS if deadline is None else DEADLINES * deadline
+    return SECONDS if deadline is None else max(LEAST, DEADLINES * deadline)
 
 
 @contextmanager

@@ -234,7 +234,7 @@ def build_app(
 
     middleware = []
     own = (*LOOPBACK_NAMES, settings.host) if is_loopback(settings.host) else ()
-    names = settings.names or own
+    names = (*own, *settings.names)
     if names:
         middleware.append(Middleware(TrustedHostMiddleware, allowed_hosts=list(names)))
     if settings.key is not None:

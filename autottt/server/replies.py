@@ -45,7 +45,7 @@ def outcome(solved: Solved, reading: Reading) -> Outcome:
     if not candidates:
         raise StrategyError("the model gave no output that is valid for this task")
     details = {name: solved.answer[name] for name in SHOWN}
-    details["answers"] = [{"output": c.output, "probability": c.score} for c in candidates]
+    details["answers"] = [{"output": c.output, "score": c.score} for c in candidates]
     details["attempts"] = [_attempt(attempt) for attempt in details["attempts"]]
     details["queued_seconds"] = solved.queued
     details["fingerprint"] = solved.fingerprint

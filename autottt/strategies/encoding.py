@@ -15,13 +15,20 @@ def opening(model: LanguageModel) -> list[int]:
 
 
 def encode(
-    parts: Sequence[Part], model: LanguageModel, *, before: Sequence[int] = ()
+    parts: Sequence[Part],
+    model: LanguageModel,
+    *,
+    before: Sequence[int] = (),
+    follows: bool = False,
 ) -> TokenSequence:
-    """The parts' tokens, each part by itself, after the tokens `before`; outputs are targets."""
+    """The parts' tokens, each part by itself, after the tokens `before`; outputs are targets.
+
+    `follows` says that they come after text whose tokens are not in `before`.
+    """
     ids, is_target = list(before), [False] * len(before)
     opened = len(opening(model))
     for part in joined(parts):
-        own = model.encode(part.text, control=part.control, follows=len(ids) > opened)
+        own = model.encode(part.text, control=part.control, follows=follows or len(ids) > opened)
         ids += own
         is_target += [part.target] * len(own)
     return TokenSequence(tuple(ids), tuple(is_target))
@@ -31,8 +38,10 @@ def prompt_tokens(
     task: Task, query: Value, model: LanguageModel, *, shown: Shown = "prompt"
 ) -> list[int]:
     """The prompt for a query; under a trained prefix only what comes after it."""
-    before = [] if shown == "prefix" else opening(model)
-    return list(encode(model.format.ask(task, query, shown=shown), model, before=before).ids)
+    after = shown == "prefix"
+    before = [] if after else opening(model)
+    parts = model.format.ask(task, query, shown=shown)
+    return list(encode(parts, model, before=before, follows=after).ids)
 
 
 def reply_tokens(task: Task, output: Value, model: LanguageModel) -> list[int]:

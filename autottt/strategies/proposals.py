@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from autottt.adapters.models.base import Completion, LanguageModel
 from autottt.adapters.tasks.formats import Shown
-from autottt.adapters.tasks.prompts import text_to_value, value_to_text
+from autottt.adapters.tasks.prompts import text_to_value
 from autottt.adapters.tasks.views import View
 from autottt.errors import ContextLengthError, StrategyError, TaskError
 from autottt.strategies.base import RunContext
@@ -46,11 +46,13 @@ def answer_limit(task: Task, query: int, model: LanguageModel) -> int:
 
     The task's `max_characters` is a bound too: a token is at least a character.
     """
-    asked = len(model.encode(value_to_text(task.queries[query])))
-    limit = 0.0
+
+    def written(value: Value) -> int:  # as answers are: elsewhere a tokenizer may merge digits
+        return max(1, len(reply_tokens(task, value, model)))
+
+    asked, limit = written(task.queries[query]), 0.0
     for example in task.demonstrations:
-        source = max(1, len(model.encode(value_to_text(example.input))))
-        output = len(reply_tokens(task, example.output, model))
+        output, source = written(example.output), written(example.input)
         limit = max(limit, output, output * asked / source)
     if task.answer.max_characters is not None:
         limit = min(limit, 4 * task.answer.max_characters)

@@ -70,7 +70,8 @@ def get(name: str) -> Strategy:
             return answering_by(found[base], way)
     if name not in found:
         raise UnknownNameError(
-            f"there is no strategy {name!r}; there are {', '.join(sorted(found))}"
+            f"there is no strategy {name!r}; there are {', '.join(sorted(found))}, and those of "
+            "ours that train with +experts, +search or +options behind the name"
         )
     return found[name]
 

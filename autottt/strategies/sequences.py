@@ -15,10 +15,11 @@ from dataclasses import replace
 import numpy as np
 
 from autottt.adapters.models.base import LanguageModel, TokenSequence
-from autottt.adapters.tasks.views import View, draw_views, keep_colours
+from autottt.adapters.tasks.views import draw_view, draw_views, keep_colours
 from autottt.strategies.encoding import encode, opening, prompt_tokens, reply_tokens
 from autottt.types import Task
 
+ROWS = 2  # the version of these forms: adapters that were trained on other rows are not used again
 # (task, rng, model, the demonstration that is no target) -> a training row
 Form = Callable[[Task, np.random.Generator, LanguageModel, int | None], TokenSequence]
 
@@ -28,7 +29,7 @@ def all_outputs(
 ) -> TokenSequence:
     """All demonstrations in a random order; every output but one left out is a target."""
     order = tuple(int(i) for i in rng.permutation(len(task.demonstrations)))
-    shown = replace(_random_view(task, rng), order=order).apply(task)
+    shown = replace(draw_view(task, rng), order=order).apply(task)
     return demonstration_sequence(shown, model, None if without is None else order.index(without))
 
 
@@ -36,7 +37,7 @@ def one_order(
     task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
 ) -> TokenSequence:
     """All demonstrations in the order of the task; every output but one left out is a target."""
-    shown = replace(_random_view(task, rng), order=None).apply(task)
+    shown = replace(draw_view(task, rng), order=None).apply(task)
     return demonstration_sequence(shown, model, without)
 
 
@@ -53,7 +54,7 @@ def direct(
     task: Task, rng: np.random.Generator, model: LanguageModel, without: int | None = None
 ) -> TokenSequence:
     """One demonstration without context, under a symmetry; its output is the target."""
-    shown = replace(keep_colours(_random_view(task, rng)), order=None).apply(task)
+    shown = replace(keep_colours(draw_view(task, rng)), order=None).apply(task)
     places = [place for place in range(len(shown.demonstrations)) if place != without]
     chosen = shown.demonstrations[places[int(rng.integers(len(places)))]]
     return demonstration_sequence(replace(shown, demonstrations=(chosen,)), model)
@@ -99,7 +100,3 @@ def held_out(
             mask = (False,) * len(before) + (True,) * len(answer)
             sequences.append(TokenSequence(tuple(before + answer), mask))
     return sequences
-
-
-def _random_view(task: Task, rng: np.random.Generator) -> View:
-    return draw_views(task, 2, rng)[1]

@@ -24,7 +24,8 @@ def shortened(task: Task, model: LanguageModel) -> tuple[Task, str | None]:
     """
     first: ContextLengthError | None = None
     shown = list(task.demonstrations)
-    lengths = [len(encode(turn, model).ids) for turn in model.format.turns(task)]
+    plain = replace(task, instruction="")  # which stays whatever goes
+    lengths = [len(encode(turn, model).ids) for turn in model.format.turns(plain)]
     while True:
         try:
             check_context(replace(task, demonstrations=tuple(shown)), model)

@@ -19,8 +19,8 @@ from autottt.adapters.models.base import (
     TokenSequence,
     TrainSettings,
 )
-from autottt.strategies.base import RunContext
-from autottt.strategies.sequences import all_outputs, demonstration_sequence, held_out
+from autottt.strategies.base import TRAINING_SHARE, RunContext
+from autottt.strategies.sequences import ROWS, all_outputs, demonstration_sequence, held_out
 from autottt.types import Task
 
 SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
@@ -119,7 +119,7 @@ class Shared:
             context.model.fingerprint,
             self.origin(task, context),
             adapter_shape(adapter, context.model),
-            repr(self),
+            f"{ROWS} {self!r}",
             context.seed,
         )
         known = None if context.adapters is None else context.adapters.get(key)
@@ -143,11 +143,11 @@ class Shared:
             chosen = rng.integers(len(tasks), size=self.batch)
             return [all_outputs(tasks[int(i)], rng, context.model) for i in chosen]
 
-        fresh = session.state(0)
+        fresh, left = session.state(0), context.seconds_left()  # half of it is for its own training
         (record,) = session.train(
             [rows],
             self.training,
-            deadline=context.training_deadline(),
+            deadline=None if left is None else time.monotonic() + TRAINING_SHARE * left / 2,
             on_step=lambda step, loss: context.progress(
                 f"training for all, loss {loss:.3f}", step, self.training.steps
             ),
@@ -163,8 +163,9 @@ def adapter_shape(adapter: AdapterSettings, model: LanguageModel) -> str:
 
 
 def demonstrations_key(task: Task) -> str:
-    """The instruction and the demonstrations in their order, as a hash."""
-    plain = [task.instruction, *([e.input, e.output] for e in task.demonstrations)]
+    """The instruction, the demonstrations in their order, and what answers are, as a hash."""
+    form = [task.answer.kind, task.answer.choices]
+    plain = [task.instruction, form, *([e.input, e.output] for e in task.demonstrations)]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 

@@ -42,7 +42,7 @@ from autottt.strategies.answering import (
 )
 from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, Judge, RunContext
 from autottt.strategies.proposals import fits
-from autottt.strategies.sequences import Form, all_outputs, demonstration_sequence, held_out
+from autottt.strategies.sequences import ROWS, Form, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
 from autottt.strategies.training_evidence import LOOKS, looks, losses, reasons, shown
 from autottt.types import Attempt, Task
@@ -71,7 +71,7 @@ class TTT:
     @property
     def recipe(self) -> str:
         """All that trained weights depend on besides task, model, seed and `Start.origin`."""
-        rows = self.batch, self.step_tokens
+        rows = ROWS, self.batch, self.step_tokens
         parts = self.training, self.form.__name__, rows, self.watch, self.start
         return f"{self.adapter!r} {parts!r}"
 
@@ -83,6 +83,10 @@ class TTT:
             or self.start.unavailable(task, context)
             or fits(task, context.model)
         )
+
+    def trained(self, task: Task, context: RunContext) -> bool:
+        """Whether what the task needs has been trained already, so that it is only to answer."""
+        return context.adapters is not None and self._key(task, context) in context.adapters
 
     def run(self, task: Task, context: RunContext) -> Attempt:
         try:

@@ -77,10 +77,11 @@ class KVPrefix(TTT):
 def _pairs(task: Task, model: LanguageModel) -> list[TokenSequence]:
     """Every demonstration alone, blind to its own place in the prefix."""
     rows = []
+    plain = replace(task, instruction="")
+    instruction = len(_first(task, 1, model)) - len(_first(plain, 1, model))
     for place, example in enumerate(task.demonstrations):
-        before = len(_first(task, place, model)) if place else 0
         until = len(_first(task, place + 1, model))
-        begin = before or len(model.start())
+        begin = len(_first(task, place, model)) if place else len(model.start()) + instruction
         asked = prompt_tokens(task, example.input, model, shown="prefix")
         wanted = reply_tokens(task, example.output, model)
         mask = (False,) * len(asked) + (True,) * len(wanted)

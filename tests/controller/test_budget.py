@@ -6,13 +6,26 @@ from dataclasses import replace
 
 import pytest
 
+from autottt.adapters.models.fake import FakeModel
 from autottt.controller.budget import Budget
 from autottt.controller.certificate import RiskTable
 from autottt.controller.difficulty import Gate
 from autottt.controller.policy import PRICE, Policy, decide
 from autottt.errors import GateError, InputError
+from autottt.solver import Solver
+from autottt.types import Task
 
 PRICES = ((0.0, 9.0, 0.6), (0.01, 4.0, 0.58), (0.1, 1.0, 0.4))
+
+
+def test_what_no_gate_hears_is_said() -> None:
+    """A price and exploration are a gate's affair; drawing at random voids a certificate."""
+    model = FakeModel(lambda grid: grid, lambda grid: grid)
+    assert any("neither a price" in w for w in Solver(model, price=0.1).warnings)
+    assert not any("neither a price" in w for w in Solver(model).warnings)
+    drawn = Solver(model, budget=Budget(risk=0.1), explore=0.5)
+    answer = drawn.solve(Task.from_examples([([[1]], [[1]])] * 2, [[2]]))
+    assert any("drawn at random" in w for w in answer.warnings)
 
 
 def test_a_price_is_taken_as_it_is(gate: Gate) -> None:

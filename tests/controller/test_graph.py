@@ -22,7 +22,7 @@ from autottt.controller.heads import Head
 from autottt.controller.policy import Policy
 from autottt.controller.probe import shape
 from autottt.controller.state import SolveContext, first_state
-from autottt.errors import ContextLengthError, StrategyError
+from autottt.errors import ContextLengthError, StorageError, StrategyError
 from autottt.serialise import from_json
 from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.icl import ICL
@@ -286,6 +286,18 @@ def test_the_trace_is_appended_to_the_log(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert len(lines) == 2
     assert all(json.loads(line)["strategy"] == "icl-vote" for line in lines)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_trace_that_cannot_be_kept_costs_no_answer() -> None:
+    """It is a warning in the answer; where checkpoints keep the answer, it ends the run."""
+    full = Path("/dev/full")
+    answer = solve(FakeModel(before=mirror, after=mirror), log=full)
+    assert answer.answers[0][0].output == ((0, 0, 1, 9),)
+    assert len(answer.warnings) == 1
+    assert "No space left" in answer.warnings[0]
+    with pytest.raises(StorageError, match="No space left"):
+        solve(FakeModel(before=mirror, after=mirror), log=full, resumable=True)
 
 
 def test_the_machine_is_drawn_as_designed() -> None:

@@ -19,7 +19,9 @@ from autottt.errors import InputError, StrategyError, TaskError
 from autottt.evaluation.collect import FIRST_SEED, _judge, measure, measure_all
 from autottt.pretraining import validation
 from autottt.pretraining.recipe import Recipe
+from autottt.strategies import registry
 from autottt.strategies.base import RunContext
+from autottt.strategies.icl import ICL
 from autottt.types import Attempt, Grid, Task
 
 
@@ -110,6 +112,26 @@ def test_a_failed_arm_is_logged_with_its_reason() -> None:
     assert failed.seconds > 0, "what it took until it failed is paid"
     assert "at least two" in (unavailable.error or "")
     assert unavailable.seconds == 0
+
+
+def test_a_strategy_of_others_that_is_broken_ends_no_collection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever it raises is the arm's error, and so is an answer to other queries than asked."""
+
+    class Broken(ICL):
+        """Of someone else."""
+
+        def run(self, task: Task, context: RunContext) -> Attempt:
+            if self.name == "raises":
+                raise ValueError("a bug")
+            return Attempt(self.name, (), 0.1, 1)
+
+    for name in ("raises", "short"):
+        monkeypatch.setitem(registry._registered, name, Broken(name))
+    arms = measure(task("a"), "g", RunContext(FakeModel(mirror, mirror)), ["raises", "short"]).arms
+    assert "ValueError: a bug" in (arms["raises"].error or "")
+    assert "0 queries of 1" in (arms["short"].error or "")
 
 
 def test_a_reused_adapter_is_charged_its_training() -> None:

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from autottt.adapters.models.base import Completion, TrainRecord
 from autottt.adapters.models.fake import FakeModel
-from autottt.errors import StorageError, TaskError
-from autottt.runner.attempts import Settings
+from autottt.errors import LostModelError, StorageError, TaskError
+from autottt.runner.attempts import Failed, Job, Settings, attempt
 from autottt.runner.engines import Inline
 from autottt.runner.loop import run
 from autottt.runner.source import Known, Stream
 from autottt.runner.stop import Stop
 from autottt.runner.tally import Tally
+from autottt.runner.watchdog import HUNG
 from autottt.solver import Solver
 from autottt.types import Answer, Decision, Example, Grid, Task
 
@@ -355,6 +357,28 @@ def test_a_failing_disk_ends_the_loop_and_blames_no_task(
     assert lines(tmp_path) == []
     assert work(tmp_path).answered == 4
     assert {o["attempt"] for o in lines(tmp_path)} == {1}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_log_that_takes_no_more_ends_the_loop_and_blames_no_task(tmp_path: Path) -> None:
+    """The answer is in the checkpoints, and comes with the next start."""
+    with pytest.raises(StorageError, match="/dev/full"):
+        work(tmp_path, log=Path("/dev/full"))
+    assert lines(tmp_path) == []
+    assert work(tmp_path).answered == 4
+    assert {o["attempt"] for o in lines(tmp_path)} == {1}
+
+
+@pytest.mark.parametrize("lost", [LostModelError("gone"), torch.AcceleratorError("sticky")])
+def test_a_process_that_can_solve_nothing_more_ends(tmp_path: Path, lost: Exception) -> None:
+    """As one that hangs does, so that a new one goes on; its tasks are not given up."""
+    ended: list[int] = []
+    model = Poisoned(mirror, mirror)
+    model.poison = lost
+    job = Job("k", "k", make("t", 3), 1, probe=False, deadline=None, seconds_left=1e9)
+    outcome = attempt(Solver(model), None, job, Settings(), Stop(), end=ended.append)
+    assert ended == [HUNG]
+    assert isinstance(outcome, Failed)
 
 
 def test_a_stream_of_tasks_and_nonsense(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from autottt.errors import LockedError, StoppedError, StorageError, TaskError
 from autottt.runner import results
 from autottt.runner.folder import locked, storage
 from autottt.runner.queue import Queue, Run
+from autottt.runner.savers import opened
 from autottt.runner.source import BadLine, Stream
 from autottt.runner.stop import Stop
 from autottt.runner.watchdog import HUNG, hard_limit, watched
@@ -82,12 +83,25 @@ def test_a_full_database_is_a_typed_error(tmp_path: Path) -> None:
     queue.close()
 
 
+def test_a_task_that_waits_may_get_another_priority(tmp_path: Path) -> None:
+    """It is the same task, in another place."""
+    queue = Queue(tmp_path / "q.sqlite", RUN)
+    queue.add([task("a"), task("b")])
+    assert queue.add([task("a"), replace(task("b"), priority=5)]) == 0
+    entry = queue.next()
+    assert entry is not None
+    assert entry.task == task("b")
+    queue.close()
+
+
 def test_a_file_that_is_no_database_is_a_typed_error(tmp_path: Path) -> None:
     """A damaged queue is refused, and not overwritten."""
     path = tmp_path / "q.sqlite"
     path.write_bytes(b"not a database" * 100)
-    with pytest.raises(StorageError, match="not a database"), storage(tmp_path):
+    with pytest.raises(StorageError, match=f"{path} is damaged .*not a database"):
         Queue(path, RUN)
+    with pytest.raises(StorageError, match="tasks under way begin anew"), opened(path):
+        pass
     assert path.read_bytes().startswith(b"not a")
 
 
@@ -98,6 +112,8 @@ def test_results_are_made_what_the_database_says(tmp_path: Path, there: bytes) -
     path.write_bytes(there)
     results.mend(path, ['{"a":1}', '{"b":2}'])
     assert path.read_bytes() == b'{"a":1}\n{"b":2}\n'
+    kept = [copy.read_bytes() for copy in tmp_path.glob("*.old")]
+    assert kept == ([there] if there.startswith(b"x") else [])  # nobody's lines are lost
     results.append(path, "{}")
     results.mend(path, ['{"a":1}', '{"b":2}'])
     assert path.read_bytes() == b'{"a":1}\n{"b":2}\n'
@@ -178,7 +194,7 @@ def test_the_watchdog_ends_what_hangs() -> None:
     with watched("b", 0.05, end=ended.append):
         time.sleep(0.3)
     assert ended == [HUNG]
-    assert (hard_limit(None), hard_limit(3.0)) == (3600.0, 30.0)
+    assert (hard_limit(None), hard_limit(3.0)) == (3600.0, 600.0)
 
 
 def test_the_watchdog_waits_however_long_the_limit() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -17,6 +18,9 @@ import pytest
 
 from autottt.errors import WorkerError
 from autottt.evaluation.local_server import LocalServer
+from autottt.server.app import ServerSettings, build_app
+from autottt.server.lanes import PoolSettings
+from autottt.server.process import WorkerSettings
 from autottt.types import JSON
 from tests.server.conftest import KEY, LINES, OUTPUT, QUERY
 
@@ -152,6 +156,20 @@ def test_the_key_is_asked_for_everywhere_but_for_health(server: LocalServer) -> 
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {KEY}"}):
         for path in ("/metrics", "/v1/models", "/mcp", "/nothing"):
             assert httpx.get(server.url + path, headers=headers).status_code == 401
+
+
+async def _host_is_answered(names: tuple[str, ...], host: str) -> bool:
+    pool = PoolSettings(WorkerSettings("embedded"))
+    app = build_app(ServerSettings(pool, "127.0.0.1", None, names))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as client:
+        return (await client.get("/nothing")).status_code == 404
+
+
+def test_a_named_host_is_answered_beside_this_machine() -> None:
+    """A proxy's name is one more, and does not take the place of a local health check's."""
+    for host, wanted in (("proxy.example", True), ("localhost", True), ("evil.example", False)):
+        assert asyncio.run(_host_is_answered(("proxy.example",), host)) is wanted
 
 
 def test_foreign_hosts_and_pages_are_refused(http: httpx.Client, turns: list[JSON]) -> None:

@@ -29,6 +29,7 @@ from autottt.adapters.models.base import (
 from autottt.adapters.models.fake import FakeModel
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.models.progress import Run
 from autottt.adapters.models.session import AdapterSession
 from autottt.adapters.tasks.prompts import completion
@@ -45,11 +46,19 @@ from autottt.strategies.answering import (
     over_rivals,
 )
 from autottt.strategies.base import RunContext
+from autottt.strategies.encoding import prompt_tokens
+from autottt.strategies.sequences import all_outputs, demonstration_sequence
+from autottt.strategies.shortening import shortened
 from autottt.strategies.start import Nearest, Shared, demonstrations_key
 from autottt.strategies.ttt import TTT
-from autottt.strategies.ttt_kv import KVPrefix
+from autottt.strategies.ttt_kv import KVPrefix, _pairs
 from autottt.types import Answer, AnswerFormat, Candidate, Grid, Task, Value
+from tests.adapters.models.zoo import save
 
+QUICK = TTT(adapter=LoraSettings(rank=4, alpha=8), batch=2, answering=Vote(Views(2)))
+TURNED = Task.from_examples(
+    [([[c, 0, 0], [c, c, 0]], [[c]]) for c in (1, 2, 3)], [[4, 0, 0], [4, 4, 0]]
+)
 TRAINING = [s.name for s in registry.SHIPPED if s.trains]
 
 
@@ -66,6 +75,14 @@ def filling(first: int = 1, *, id: str = "fill") -> Task:
     pairs = [fill([(first, 5)], 4), fill([(2, 8)], 7), fill([(0, 3)], 2)]
     query, target = fill([(3, 8)], 5)
     return Task.from_examples(pairs, query, id=id, target=target)
+
+
+def brighter(first: int) -> Task:
+    """A task that it has not: filled with the next colour."""
+    task = filling(first)
+    cells = ((e.input, np.array(e.output)) for e in task.demonstrations)
+    shown = [(given, (output + (output > 0)).tolist()) for given, output in cells]
+    return Task.from_examples(shown, task.queries[0], id=f"brighter-{first}")
 
 
 @pytest.fixture(scope="module")
@@ -331,7 +348,7 @@ def test_a_judge_looks_at_a_training_and_may_end_it(model: HuggingFaceModel) -> 
     before, cache = Snapshot.take(model.module), AdapterCache()
     watching = registry.get("ttt-watch")
     assert isinstance(watching, TTT)
-    watching = replace(watching, training=TrainSettings(steps=8, enough=1.1, hopeless=-1))
+    watching = replace(watching, training=TrainSettings(steps=9, enough=1.1, hopeless=-1))
     whole = watching.run(filling(), RunContext(model, judge=listen))
     assert [evidence["look"] for evidence in heard] == [1, 2]
     assert looks(whole.evidence) == heard
@@ -345,6 +362,56 @@ def test_a_judge_looks_at_a_training_and_may_end_it(model: HuggingFaceModel) -> 
     assert caught.value.evidence["look_loss"] == pytest.approx(heard[1]["look_loss"], rel=1e-4)
     assert len(cache) == 0
     assert before.differences(model.module) == []
+
+
+def test_a_training_that_has_ended_is_not_given_up(model: HuggingFaceModel) -> None:
+    """After the last step only the answer is left, so nobody is asked whether to go on."""
+    short = replace(QUICK, training=TrainSettings(steps=4, check_every=4))
+    attempt = short.run(filling(), RunContext(model, judge=lambda evidence: "enough"))
+    assert attempt.steps == 4
+    assert attempt.candidates[0]
+
+
+@pytest.mark.parametrize("query", ["grid", "line"])
+def test_rows_are_of_the_task_as_it_is_too(query: str) -> None:
+    """Of a task whose symmetries can be told apart, some rows have the plain one."""
+    task = filling() if query == "line" else TURNED
+    fake, rng = FakeModel(lambda g: g, lambda g: g), np.random.default_rng(0)
+    plain = {tuple(c != 0 for c in row) for e in task.demonstrations for row in e.input}
+    rows = [bytes(all_outputs(task, rng, fake).ids).decode() for _ in range(40)]
+    first = [row.split(">")[0].split() for row in rows]
+    seen = sum(all(tuple(c != "0" for c in line) in plain for line in grid) for grid in first)
+    assert 0 < seen < len(rows)
+
+
+def test_a_prefix_hides_a_demonstration_and_not_the_instruction() -> None:
+    """Every row sees it, as the query does; what is hidden is the demonstration itself."""
+    told = Task.from_examples([("a", "b"), ("c", "d")], "e", instruction="Name the next letter.")
+    fake = FakeModel(lambda g: g, lambda g: g)
+    prefix = bytes(demonstration_sequence(told, fake).ids).decode()
+    hidden = [prefix[row.hidden[0] : row.hidden[1]] for row in _pairs(told, fake)]
+    assert hidden == ["a\n>b\n\n", "c\n>d\n\n"]
+
+
+def test_what_follows_a_prefix_is_encoded_as_such(tmp_path: Path) -> None:
+    """A tokenizer that begins a text with a space does not where a prefix stands before it."""
+    plain = ModelSettings(format="plain")
+    model = HuggingFaceModel(str(save("llama", tmp_path)), settings=plain)
+    task = Task.from_examples([("a", "b"), ("c", "d")], "e")
+    whole = prompt_tokens(task, "e", model)
+    after = prompt_tokens(task, "e", model, shown="prefix")
+    assert whole[-len(after) :] == after
+    assert whole[: -len(after)] == list(demonstration_sequence(task, model).ids)
+
+
+def test_the_instruction_counts_for_no_demonstration() -> None:
+    """It stays whichever is left out, so the longest that goes is the longest itself."""
+    fake = FakeModel(lambda g: g, lambda g: g, context=600)
+    shown = [("short", "1"), ("long " * 40, "2"), ("middle " * 10, "3")]
+    task = Task.from_examples(shown, "query", instruction="word " * 60)
+    kept, said = shortened(task, fake)
+    assert said is not None
+    assert [e.output for e in kept.demonstrations] == ["1", "3"]
 
 
 def test_a_watched_demonstration_is_never_a_target(model: HuggingFaceModel) -> None:
@@ -451,8 +518,8 @@ def test_what_needs_others_says_so() -> None:
 def test_a_warm_start_is_taken_only_where_it_helps(model: HuggingFaceModel) -> None:
     """From the adapter of a like task the loss starts lower; one that harms is left alone."""
     context = RunContext(model, adapters=AdapterCache())
-    cold = TTT(training=TrainSettings(steps=8)).run(filling(2, id="earlier"), context)
-    warm = TTT(training=TrainSettings(steps=8), start=Nearest()).run(filling(), context)
+    cold = TTT(training=TrainSettings(steps=8)).run(brighter(2), context)
+    warm = TTT(training=TrainSettings(steps=8), start=Nearest()).run(brighter(1), context)
     assert "from an earlier adapter" in warm.stop_reason
     assert warm.evidence["first_loss"] < cold.evidence["first_loss"]
     reverse = [(x, y) for y, x in (fill([(1, 4)], 3), fill([(2, 9)], 6), fill([(0, 5)], 8))]

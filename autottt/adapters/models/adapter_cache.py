@@ -8,12 +8,14 @@ not what its name says, is ignored with a warning.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import math
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 MAX_BYTES = 256 * 2**20
 SUFFIX = ".safetensors"
+DRAFT_SECONDS = 24 * 3600.0  # after which no process is still writing one
 _NAME = re.compile(r"[0-9a-f]{40}")
+_DRAFT = re.compile(r"\.[0-9a-f]{40}\.[0-9a-f]{32}")
 HEADER = "autottt"
 DAMAGE = (  # what reading an entry may raise that holds anything else
     ValueError,
@@ -99,17 +103,28 @@ class AdapterCache:
         self._touch(key.name)
         return found[1]
 
+    def __contains__(self, key: AdapterKey) -> bool:
+        """Whether there is an entry by that name; whether it is whole `get` says."""
+        if self._folder is None:
+            return key.name in self._memory
+        return self._path(key.name).exists()
+
     def put(self, key: AdapterKey, adapter: StoredAdapter) -> None:
         """Store an adapter. A cache that cannot be written to is a warning: nothing rests on it."""
         size = sum(value.nbytes for state in adapter.states for value in state.values())
         blob = _encode(key, adapter) if size <= self.max_bytes else b""
         size = max(size, len(blob))
         if size > self.max_bytes:
-            log.warning("an adapter of %d bytes is larger than the whole cache", size)
+            log.warning(
+                "an adapter of %d bytes is larger than the whole cache and is not kept; give the "
+                "cache more than its %d bytes (--adapter-mib), or train one of a lower rank",
+                size,
+                self.max_bytes,
+            )
             return
         try:
             self._write(key.name, blob)
-            self._evict()
+            self._evict(but=key.name)
         except OSError as error:
             log.warning("the adapter %s could not be cached: %s", key.name, error)
 
@@ -202,11 +217,13 @@ class AdapterCache:
         assert self._folder is not None
         return (p for p in self._folder.glob(f"*{SUFFIX}") if _NAME.fullmatch(p.stem))
 
-    def _evict(self) -> None:
+    def _evict(self, but: str) -> None:
+        """Delete those used longest ago, as far as the clock can be trusted, but not that one."""
         if self._folder is None:
             while sum(map(len, self._memory.values())) > self.max_bytes:
                 del self._memory[next(iter(self._memory))]
             return
+        self._sweep()
         entries = []
         for path in self._own():
             try:
@@ -219,8 +236,19 @@ class AdapterCache:
         for _, size, path in entries:
             if total <= self.max_bytes:
                 break
+            if path.stem == but:
+                continue
             path.unlink(missing_ok=True)
             total -= size
+
+    def _sweep(self) -> None:
+        """Delete the drafts of processes that were killed as they wrote."""
+        assert self._folder is not None
+        for path in self._folder.glob(".*"):
+            if _DRAFT.fullmatch(path.name):
+                with contextlib.suppress(OSError):
+                    if time.time() - path.stat().st_mtime > DRAFT_SECONDS:
+                        path.unlink()
 
 
 def _encode(key: AdapterKey, adapter: StoredAdapter) -> bytes:

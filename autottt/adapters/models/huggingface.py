@@ -46,7 +46,7 @@ from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
 from autottt.adapters.models.session import AdapterSession
 from autottt.adapters.models.tokens import Tokens, chunks, padded
-from autottt.errors import ContextLengthError, InputError, RestorationError, WorkerError
+from autottt.errors import ContextLengthError, InputError, LostModelError, WorkerError
 
 log = logging.getLogger(__name__)
 TINY = 10e6  # parameters of a model that no task's training fills a GPU with
@@ -144,13 +144,13 @@ class HuggingFaceModel:
     def reload(self) -> None:
         """Load the weights again from their source; with other processes, before the next call.
 
-        Raises `RestorationError` where the source is gone.
+        Raises `LostModelError` where the source is gone.
         """
         with self.lock:
             try:
                 self.ranks.stop() if self.ranks.size > 1 else self._load()
             except (InputError, OSError) as error:
-                raise RestorationError(
+                raise LostModelError(
                     f"model {self.name!r} is not what it was, and could not be loaded again: "
                     f"{error}; start anew, as its answers are worth nothing now"
                 ) from error

@@ -20,12 +20,17 @@ from autottt.adapters.models.ranks import Part
 class Prefix:
     """Keys and values of K prompts: for each layer two parameters (K, heads, P, head width)."""
 
-    def __init__(self, module: nn.Module, settings: PrefixSettings, ids: Tensor, mask: Tensor):
-        """`ids` and `mask` (K, P) are the left-padded prompts, on the model's device."""
+    def __init__(
+        self, module: nn.Module, settings: PrefixSettings, ids: Tensor, mask: Tensor, seed: int
+    ):
+        """`ids` and `mask` (K, P) are the left-padded prompts, on the model's device.
+
+        `seed` is that of what training hides.
+        """
         self.settings = settings
         self.mask = mask
         self.selected: Tensor | None = None
-        self.generator = torch.Generator().manual_seed(0)
+        self.generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             cache = module(
                 input_ids=ids,

@@ -120,7 +120,7 @@ class AdapterSession:
                     "this model looks at"
                 )
             with self._owner.autocast():
-                prefix = Prefix(module, settings, ids, mask)
+                prefix = Prefix(module, settings, ids, mask, self._seeds[0])
             self._owner.prefix = prefix
             self._layers, self._parameters = [prefix], prefix.parameters
             self._parts = prefix.parts(self._owner.module.config, self._owner.ranks.rank)
@@ -216,10 +216,12 @@ class AdapterSession:
                 self._stop(low, f"loss under {settings.stop_loss:g}", parameters)
                 if (step + 1) % settings.check_every == 0:
                     self._check(running, parameters, settings)
-                if look is not None and (step + 1) % settings.check_every == 0:
+                going_on = [run for run in runs if run.reason is None]
+                last = not going_on or step + 1 == settings.steps
+                if look is not None and not last and (step + 1) % settings.check_every == 0:
                     reason = agreed(look)([run.record() for run in runs])
                     if reason is not None:
-                        self._stop([run for run in runs if run.reason is None], reason, parameters)
+                        self._stop(going_on, reason, parameters)
             self._stop([run for run in runs if run.reason is None], "all steps", parameters)
         finally:
             self._select(None)

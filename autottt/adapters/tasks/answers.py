@@ -12,7 +12,7 @@ import re
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
-from autottt.adapters.tasks.options import find_options, option_marks
+from autottt.adapters.tasks.options import SYMBOLS, find_options, option_marks
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat, Example, Task, Value, as_text
 
@@ -128,13 +128,11 @@ def _member(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _option(text: str, asked: str) -> str:
-    """The mark of an option in brackets: as written, or that of the option whose words these are.
-
-    Where `asked` lists its options by other symbols than letters, a mark may be any short word.
-    """
-    options = find_options(asked)
+    """The mark of an option in brackets: as written, or that of the option with these words."""
+    listed = ((find_options(asked, symbols), symbols) for symbols in SYMBOLS)  # as views mark them
+    options, symbols = next((each for each in listed if each[0] is not None), (None, SYMBOLS[0]))
     bodies = () if options is None else options.bodies
-    marks = option_marks(len(bodies))
+    marks = option_marks(len(bodies), symbols)
     said = _folded(text)
     for mark, body in zip(marks, bodies, strict=True):
         if said == _folded(body):

@@ -2,7 +2,9 @@
 
 The template is rendered once with placeholders; what stands between them is the format's, and the
 task's texts come in afterwards, so that nothing in them is read as a control token or changed by
-the template. Thinking is switched off where the template knows of it.
+the template. Thinking is switched off where the template knows of it. What stands before an answer
+is always what the template puts where the assistant is to go on, in demonstrations too: some
+templates write past turns otherwise, and a model would be trained on another prompt than asked by.
 """
 
 from __future__ import annotations
@@ -30,10 +32,13 @@ class Chat:
         self._ends = sorted(ends, key=len, reverse=True)
         self._pieces = cache(self._split)
         self._system = self._knows_system()
-        self.end = self._end_of_turn(self._pieces(2, False)[2])
+        pieces = self._pieces(2, False)
+        self.end = self._end_of_turn(pieces[2])
+        # what past answers begin with after the prompt that asks for one, a space perhaps
+        self._lead = pieces[1].removeprefix(pieces[5]) if pieces[1].startswith(pieces[5]) else ""
 
     def turns(self, task: Task) -> list[Parts]:
-        pieces = self._of(task, len(task.demonstrations))
+        *pieces, asked = self._of(task, len(task.demonstrations))
         turns = []
         for i, example in enumerate(task.demonstrations):
             begin = pieces[2 * i].text
@@ -42,7 +47,7 @@ class Chat:
                 [
                     *self._opened(task, Part(begin, control=True), first=i == 0),
                     Part(written(example.input, spaced=self._spaced)),
-                    pieces[2 * i + 1],
+                    asked,
                     *self.reply(task, example.output),
                 ]
             )
@@ -62,7 +67,7 @@ class Chat:
         ]
 
     def reply(self, task: Task, output: Value) -> Parts:
-        text = written(output, spaced=self._spaced)
+        text = self._lead + written(output, spaced=self._spaced)
         return [Part(text, target=True), Part(self.end, control=True, target=True)]
 
     def _of(self, task: Task, n: int) -> Sequence[Part]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from functools import cache
 from pathlib import Path
 
@@ -57,17 +58,22 @@ def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
         case ".jsonl":
             return _from_jsonl(path, table)
         case ".csv":
-            return [table_task(csv_rows(_read(path)), path.stem, table)]
+            return [table_task(csv_rows(_read(path)), _name(path), table)]
         case _:
             return [_from_json(path, table)]
+
+
+def _name(path: Path) -> str:
+    """The file's stem, with signs in place of bytes that are no text."""
+    return os.fsencode(path.stem).decode("utf-8", "replace")
 
 
 def _from_json(path: Path, table: TableSettings) -> Task:
     data = _decode(_read(path), str(path))
     if isinstance(data, dict) and "examples" in data and "train" not in data:
-        return bbh_task(data, path.stem, table)
+        return bbh_task(data, _name(path), table)
     table.refuse(str(path))
-    return parse_task(data, id=path.stem, source=str(path))
+    return parse_task(data, id=_name(path), source=str(path))
 
 
 def _from_directory(path: Path, table: TableSettings) -> list[Task]:
@@ -88,11 +94,11 @@ def _from_jsonl(path: Path, table: TableSettings) -> list[Task]:
     rows = {place: _decode(line, place) for place, line in lines.items()}
     given = [row for row in rows.values() if isinstance(row, dict) and table.input in row]
     if len(given) == len(rows):
-        return [table_task(given, path.stem, table)]
+        return [table_task(given, _name(path), table)]
     table.refuse(str(path))
     return _distinct(
         {
-            place: parse_task(row, id=f"{path.stem}-{place.rpartition(' ')[2]}", source=place)
+            place: parse_task(row, id=f"{_name(path)}-{place.rpartition(' ')[2]}", source=place)
             for place, row in rows.items()
         }
     )

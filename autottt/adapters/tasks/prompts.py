@@ -33,7 +33,7 @@ def value_to_text(value: Value) -> str:
 def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
     """What a completion says, as a value of the task's domain. Raises `TaskError`.
 
-    Spaces in a grid mean nothing: some formats put them between cells.
+    Spaces in a grid mean nothing, nor do empty lines before it: some formats put them there.
     """
     match task.domain:
         case "text":
@@ -41,16 +41,17 @@ def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
         case "sequence":
             return _items(text, task)
         case _:
-            return text_to_grid(text.replace(" ", ""))
+            return text_to_grid(text.replace(" ", "").lstrip("\n"))
 
 
 def _items(text: str, task: Task) -> Items:
-    """Numbers where every item of the demonstrations is one, else symbols."""
+    """Numbers where every item of the outputs is one (if there are none: of the inputs)."""
     words = text.split()
     if words == [EMPTY]:
         return ()
-    values = [v for e in task.demonstrations for v in (e.input, e.output)]
-    if any(isinstance(item, str) for value in values for item in cast("Items", value)):
+    outputs = [item for e in task.demonstrations for item in cast("Items", e.output)]
+    inputs = [item for e in task.demonstrations for item in cast("Items", e.input)]
+    if any(isinstance(item, str) for item in outputs or inputs):
         return as_items(words)
     try:
         return tuple(int(word) for word in words)

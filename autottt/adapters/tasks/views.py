@@ -304,6 +304,20 @@ def draw_views(task: Task, n: int, rng: np.random.Generator) -> list[View]:
     return views[:n]
 
 
+def draw_view(task: Task, rng: np.random.Generator) -> View:
+    """A view drawn from all there are: any symmetry, the identity too, is as likely as another.
+
+    Rows to train on are of these, so that what is asked for is among what was trained on.
+    """
+    if task.domain == "text":
+        return _draw_text(task, int(rng.integers(len(WORDINGS))), rng)
+    if task.domain == "sequence":
+        return _draw_sequence(task, rng)
+    names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
+    order = _draw_order(len(task.demonstrations), rng)
+    return GridView(names[int(rng.integers(len(names)))], _draw_colours(rng), order)
+
+
 def keep_colours(view: View) -> View:
     """The view without what only demonstrations explain: colours, names and orders as they are."""
     match view:

@@ -210,6 +210,25 @@ def test_the_least_recently_used_goes(tmp_path: Path, folder: bool) -> None:
         assert len(cache) == 3
 
 
+def test_a_clock_set_back_costs_no_new_entry(tmp_path: Path) -> None:
+    """What was just written stays, though all others are from the future; old drafts go."""
+    import os
+
+    cache = AdapterCache(tmp_path, max_bytes=20_000)
+    keys = [AdapterKey("model", str(i), "a", "r", 0) for i in range(4)]
+    for key in keys[:3]:
+        cache.put(key, adapter(size=700))
+        os.utime(tmp_path / f"{key.name}.safetensors", (2e9, 2e9))
+    old, new = (tmp_path / f".{keys[0].name}.{digit * 32}" for digit in "ab")
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    cache.put(keys[3], adapter(size=700))
+    assert keys[3] in cache
+    assert sum(key in cache for key in keys) == 3
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_files_of_others_are_left_alone(tmp_path: Path) -> None:
     """In a folder that holds a model, its weights are no entry and are never deleted."""
     weights = tmp_path / "model.safetensors"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -10,14 +12,14 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
 from autottt.adapters.tasks.answers import checked
 from autottt.adapters.tasks.chat import Chat
-from autottt.adapters.tasks.formats import written
+from autottt.adapters.tasks.formats import Shown, written
 from autottt.adapters.tasks.options import with_options
 from autottt.adapters.tasks.views import draw_views
 from autottt.errors import StrategyError
 from autottt.strategies import registry
 from autottt.strategies.answering import Views, Vote
 from autottt.strategies.base import RunContext
-from autottt.strategies.encoding import prompt_tokens
+from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.strategies.sequences import demonstration_sequence, held_out
 from autottt.strategies.ttt import TTT
 from autottt.types import AnswerFormat, Task
@@ -97,6 +99,25 @@ def test_a_prompt_is_the_same_in_training_and_in_answering(
     assert list(sequence.ids[: sequence.is_target.index(True)]) == prompt_tokens(
         asked, asked.queries[0], model
     )
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_training_row_has_the_prompts_that_ask(model: HuggingFaceModel, name: str) -> None:
+    """What stands before each answer of a row is, to the token, the prompt that asks for it."""
+    task = TASKS[name]
+    row = demonstration_sequence(task, model)
+    begins = [
+        place
+        for place, target in enumerate(row.is_target)
+        if target and not row.is_target[place - 1]
+    ]
+    assert len(begins) == len(task.demonstrations)
+    for place, (begin, example) in enumerate(zip(begins, task.demonstrations, strict=True)):
+        asked = replace(task, demonstrations=task.demonstrations[: max(1, place)])
+        shown: Shown = "prompt" if place else "nowhere"
+        assert list(row.ids[:begin]) == prompt_tokens(asked, example.input, model, shown=shown)
+        answer = reply_tokens(asked, example.output, model)
+        assert list(row.ids[begin : begin + len(answer)]) == answer
 
 
 def test_control_tokens_in_a_task_are_ordinary_text(model: HuggingFaceModel) -> None:

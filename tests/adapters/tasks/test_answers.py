@@ -69,6 +69,16 @@ def test_what_is_no_answer_is_refused(text: str, form: AnswerFormat, said: str) 
         read_answer(text, form, ASKED)
 
 
+@pytest.mark.parametrize("marks", ["AB", "12", "ab"])
+def test_an_option_may_be_named_by_its_words_under_any_marks(marks: str) -> None:
+    """Views mark options by other symbols; the answer is the mark that stands there."""
+    asked = f"Which?\nOptions:\n({marks[0]}) a rose\n({marks[1]}) a big dog"
+    assert read_answer("a big dog", CHOICE, asked) == f"({marks[1]})"
+    assert read_answer(f"({marks[0]})", CHOICE, asked) == f"({marks[0]})"
+    with pytest.raises(TaskError, match="outside the options"):
+        read_answer("(Z)", CHOICE, asked)
+
+
 def test_a_choice_may_end_in_a_mark() -> None:
     """It is read as it is spelled, and without what stands around it."""
     form = AnswerFormat("choice", ("It is a cat.", "Yes!", "Yes"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +236,12 @@ def test_a_bad_task_is_refused_with_place_value_and_remedy(
     assert "; " in str(caught.value)
     assert isinstance(caught.value, InputError)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are text here")
+def test_a_file_name_that_is_no_text_is_a_name_all_the_same(tmp_path: Path) -> None:
+    """The id of its task can be written anywhere, with signs for the bytes that mean nothing."""
+    data = {"train": [{"input": [[1]], "output": [[2]]}], "test": [{"input": [[3]]}]}
+    (tmp_path / os.fsdecode(b"caf\xe9.json")).write_text(json.dumps(data))
+    (task,) = load_tasks(str(tmp_path))
+    assert task.id.encode() == "caf\N{REPLACEMENT CHARACTER}".encode()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from autottt.adapters.models.fake import FakeModel
-from autottt.adapters.tasks.formats import written
+from autottt.adapters.tasks.formats import Plain, written
 from autottt.adapters.tasks.prompts import STOP, completion, prompt, prompt_parts, text_to_value
 from autottt.errors import TaskError
+from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import answer_limit
 from autottt.types import Example, Grid, Task, Value
 
@@ -68,6 +71,40 @@ def test_a_prompt_is_its_parts() -> None:
     assert prompt(examples, query) == "12\n>21\n\n3\n4\n>4\n3\n\n5\n>"
     parts = prompt_parts(examples, query)
     assert [text for text, is_output in parts if is_output] == ["21\n\n", "4\n3\n\n"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "text", "expected"),
+    [
+        ([(["a", "b"], [2, 1])], "2 1", (2, 1)),
+        ([([2, 1], ["a", "b"])], "2 1", ("2", "1")),
+        ([([1], []), ([2], [])], "2", (2,)),
+        ([(["a"], [])], "2", ("2",)),
+    ],
+)
+def test_items_are_of_the_type_of_the_outputs(
+    shown: list[tuple[list[int | str], list[int | str]]], text: str, expected: Value
+) -> None:
+    """Inputs of symbols make no symbols of numbers, unless no output has an item."""
+    task = Task.from_examples(shown, shown[0][0])
+    assert text_to_value(text, task) == expected
+
+
+def test_digits_that_merge_do_not_cut_an_answer_short() -> None:
+    """The limit counts cells as answers are written, with spaces, in inputs as in outputs."""
+
+    class Merging(FakeModel):
+        """Three digits in a row are one token, and grids are written with spaces."""
+
+        format = Plain(spaced=True)
+
+        def encode(self, text: str, **given: bool) -> list[int]:
+            return [len(word) for word in re.findall(r"\d{1,3}| |\n|[^\d \n]", text)]
+
+    square = [[1] * 5] * 5
+    task = Task.from_examples([(square, square)], [[2] * 10] * 10)
+    model = Merging(lambda grid: grid, lambda grid: grid)
+    assert answer_limit(task, 0, model) >= len(reply_tokens(task, task.queries[0], model))
 
 
 def test_an_input_without_tokens_limits_no_answer() -> None:

@@ -12,6 +12,7 @@ from autottt.adapters.tasks.views import (
     SYMMETRIES,
     GridView,
     TextView,
+    draw_view,
     draw_views,
     is_line,
 )
@@ -100,6 +101,17 @@ def test_drawn_views_start_with_the_identity_and_differ(task: Task, n: int, seed
     names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
     first = [view.symmetry for view in views[: len(names)] if isinstance(view, GridView)]
     assert len(set(first)) == len(first) == min(n, len(names))
+
+
+@given(task=tasks(), seed=st.integers(0, 99))
+def test_rows_to_train_on_show_every_symmetry(task: Task, seed: int) -> None:
+    """The task as it is, too: what is asked for is among what was trained on."""
+    rng = np.random.default_rng(seed)
+    views = [draw_view(task, rng) for _ in range(120)]
+    names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
+    assert {view.symmetry for view in views if isinstance(view, GridView)} == set(names)
+    for view in views[:3]:
+        assert view.invert(view.apply(task)) == task
 
 
 @given(task=tasks(line=True), seed=st.integers(0, 99))
