@@ -82,7 +82,8 @@ def brighter(first: int) -> Task:
     task = filling(first)
     cells = ((e.input, np.array(e.output)) for e in task.demonstrations)
     shown = [(given, (output + (output > 0)).tolist()) for given, output in cells]
-    return Task.from_examples(shown, task.queries[0], id=f"brighter-{first}")
+    query: Any = task.queries[0]
+    return Task.from_examples(shown, query, id=f"brighter-{first}")
 
 
 @pytest.fixture(scope="module")
@@ -377,7 +378,8 @@ def test_rows_are_of_the_task_as_it_is_too(query: str) -> None:
     """Of a task whose symmetries can be told apart, some rows have the plain one."""
     task = filling() if query == "line" else TURNED
     fake, rng = FakeModel(lambda g: g, lambda g: g), np.random.default_rng(0)
-    plain = {tuple(c != 0 for c in row) for e in task.demonstrations for row in e.input}
+    grids: list[Any] = [e.input for e in task.demonstrations]
+    plain = {tuple(c != 0 for c in row) for grid in grids for row in grid}
     rows = [bytes(all_outputs(task, rng, fake).ids).decode() for _ in range(40)]
     first = [row.split(">")[0].split() for row in rows]
     seen = sum(all(tuple(c != "0" for c in line) in plain for line in grid) for grid in first)
