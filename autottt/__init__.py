@@ -8,20 +8,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from autottt.adapters.models.loading import ModelSettings
     from autottt.adapters.tasks.files import load_tasks
     from autottt.controller.budget import Budget
     from autottt.errors import AutotttError
     from autottt.solver import Solver
-    from autottt.types import Answer, Attempt, Candidate, Decision, Example, Task
+    from autottt.types import Answer, AnswerFormat, Attempt, Candidate, Decision, Example, Task
 
 __all__ = [
     "Answer",
+    "AnswerFormat",
     "Attempt",
     "AutotttError",
     "Budget",
     "Candidate",
     "Decision",
     "Example",
+    "ModelSettings",
     "Solver",
     "Task",
     "load_tasks",
@@ -29,12 +32,14 @@ __all__ = [
 
 _MODULES = {
     "Answer": "autottt.types",
+    "AnswerFormat": "autottt.types",
     "Attempt": "autottt.types",
     "AutotttError": "autottt.errors",
     "Budget": "autottt.controller.budget",
     "Candidate": "autottt.types",
     "Decision": "autottt.types",
     "Example": "autottt.types",
+    "ModelSettings": "autottt.adapters.models.loading",
     "Solver": "autottt.solver",
     "Task": "autottt.types",
     "load_tasks": "autottt.adapters.tasks.files",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,6 +174,7 @@ class Solver:
         together: int = TOGETHER,
         progress: Progress = no_progress,
         on_event: Listener = no_listener,
+        on_answer: Callable[[int, Answer | Failure], object] = lambda place, found: None,
         log: str | Path | None = None,
     ) -> list[Answer | Failure]:
         """Answer several tasks; those that are to be trained alike are trained in one pass.
@@ -181,35 +182,43 @@ class Solver:
         Every task is decided by itself and stops by itself; `together` tasks at most share a pass
         of the model. Answers are those of `solve`, up to rounding; but a common training is not
         looked at, so what `solve` would give up is trained to its end. A task that cannot be
-        answered gives its error in its place. The seconds of an answer include its share of a
-        common training. The other tasks are what strategies that share look at.
+        answered gives its error in its place. `on_answer` hears of each, with its place, as it
+        comes. The seconds of an answer include its share of a common training. The other tasks are
+        what strategies that share look at.
         """
         machine = build_graph(InMemorySaver(serde=JsonPlusSerializer()), pause_before_adapt=True)
         context = self._context(strategy, None, progress, on_event, log, tuple(tasks))
         paused: dict[int, str] = {}  # place -> the strategy that comes next
         seconds = [0.0] * len(tasks)
-        failed: dict[int, Failure] = {}
+        found: dict[int, Answer | Failure] = {}
         said: list[tuple[str, ...]]  # what was done to each task
 
         def go_on(place: int, state: SolveState | None, prepared: float = 0.0) -> None:
             begin = time.perf_counter()
             config = _thread(place)
+            error: Failure | None = None
             own = replace(context, warnings=(*context.warnings, *said[place]), prepared=prepared)
             try:
                 machine.invoke(state, context=own, config=config)
-                now = machine.get_state(config)
-                if now.next:
-                    paused[place] = now.values["decisions"][-1]["chosen"]
-            except FAILURES as error:
-                failed[place] = error
+            except FAILURES as failure:
+                error = failure
             seconds[place] += time.perf_counter() - begin
+            now = machine.get_state(config)
+            if error is None and now.next:
+                paused[place] = now.values["decisions"][-1]["chosen"]
+                return
+            end(place, error or _answer(now.values, attempts, seconds[place]))
+
+        def end(place: int, result: Answer | Failure) -> None:
+            found[place] = result
+            on_answer(place, result)
 
         tasks, said = list(tasks), [()] * len(tasks)
         for place, task in enumerate(tasks):
             try:
                 tasks[place], note = shortened(checked(task), self.model)
             except InputError as error:
-                failed[place] = error
+                end(place, error)
                 continue
             said[place] = () if note is None else (note,)
             go_on(place, first_state(tasks[place], seed=seed, forced=strategy))
@@ -223,18 +232,9 @@ class Solver:
                 seconds[place] += spent / len(group)
                 go_on(place, None, spent / len(group))
         for place in range(len(tasks)) if strategy is None and self.watch else ():
-            if place not in failed:
+            if isinstance(found[place], Answer):
                 self.hear(machine.get_state(_thread(place)).values["features"])
-        return [
-            failed[place]
-            if place in failed
-            else _answer(
-                machine.get_state(_thread(place)).values,
-                attempts,
-                seconds[place],
-            )
-            for place in range(len(tasks))
-        ]
+        return [found[place] for place in range(len(tasks))]
 
     def _prepare(self, name: str, tasks: Sequence[Task], context: SolveContext, seed: int) -> float:
         """Train what these tasks need into the cache; returns the seconds it took."""

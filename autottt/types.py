@@ -264,9 +264,11 @@ class Decision:
 class Answer:
     """The result of a task: candidates per query, the trace of decisions, and the cost.
 
-    `confidence` is the gate's calibrated probability that the first candidates are right; where
-    there is no gate, or one strategy was asked for, it is a share of the vote or of the held-out
-    demonstrations. `seconds` are wall seconds of the whole, `restored` is proven by fingerprint.
+    `answers` are best first, and empty for a query to which no view gave a valid output.
+    `confidence` is the gate's calibrated probability that the first candidates are right; without a
+    gate it is a share of the vote or of the held-out demonstrations, and where one strategy was
+    asked for that of its vote, 0 where it has none. `seconds` are wall seconds of the whole,
+    `restored` is proven by a checksum over the weights.
     """
 
     task_id: str

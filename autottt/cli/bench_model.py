@@ -69,6 +69,7 @@ def bench_model(
         raise InputError(f"{one_d_arc} is not a directory; give the folder of 1D-ARC")
     from autottt.adapters.models.huggingface import HuggingFaceModel
     from autottt.cli.live import Bars
+    from autottt.controller.lines import write_whole
     from autottt.controller.outcomes import read_outcomes
     from autottt.evaluation import benchmark
     from autottt.evaluation.collect import STRATEGIES, measure_all
@@ -103,16 +104,14 @@ def bench_model(
             "folder, or the strategies and seeds that it was measured with"
         )
     result = benchmark.table(outcomes)
-    (out / TABLE).write_text(json.dumps(result, indent=1) + "\n")
+    write_whole(out / TABLE, json.dumps(result, indent=1) + "\n")
     if report is not None:
         picture = report.with_suffix(".svg")
         plot(standings(outcomes), picture)
         text = report.read_text(encoding="utf-8") if report.exists() else ""
         kept = text.partition(GENERATED)[0]
         image = f"![exact match against seconds]({picture.name})"
-        report.write_text(
-            f"{kept}{GENERATED}\n\n{image}\n\n{markdown(standings(outcomes))}", encoding="utf-8"
-        )
+        write_whole(report, f"{kept}{GENERATED}\n\n{image}\n\n{markdown(standings(outcomes))}")
     if as_json:
         typer.echo(json.dumps(result))
     elif len(names) > WIDE:

@@ -154,11 +154,11 @@ def _others(logs: list[Path], base: str | None, price: float) -> JSON:
 
 def write_report(found: JSON, out: Path, title: str) -> None:
     """The metrics and the report of them, in a folder that is made where it is missing."""
+    from autottt.controller.lines import write_whole
     from autottt.evaluation.html_report import html_report
 
-    out.mkdir(parents=True, exist_ok=True)
-    (out / METRICS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (out / REPORT).write_text(html_report(found, title), encoding="utf-8")
+    write_whole(out / METRICS, json.dumps(found, indent=1) + "\n")
+    write_whole(out / REPORT, html_report(found, title))
     typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
 
 

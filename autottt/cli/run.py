@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autottt.adapters.tasks.printable import printable
 from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
 from autottt.cli.sources import (
     AnswerKind,
@@ -224,14 +225,15 @@ def _loaded(options: Options) -> Solver:
 
 def _report(out: Path, run: Run) -> None:
     """Metrics and page of this run's results, of this start and those before."""
+    from autottt.controller.lines import write_whole
     from autottt.evaluation.run_report import run_page, run_report
     from autottt.runner import results
     from autottt.runner.folder import RESULTS
 
     found = run_report(results.of_run(out / RESULTS, run))
-    (out / METRICS).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (out / REPORT).write_text(run_page(found, f"{out.name}: {run.policy}"), encoding="utf-8")
-    typer.echo(f"{out / METRICS} and {out / REPORT}", err=True)
+    write_whole(out / METRICS, json.dumps(found, indent=1) + "\n")
+    write_whole(out / REPORT, run_page(found, f"{printable(out.name)}: {run.policy}"))
+    typer.echo(printable(f"{out / METRICS} and {out / REPORT}"), err=True)
 
 
 def _source(tasks: str, table: TableSettings, queries: int | None) -> Source:

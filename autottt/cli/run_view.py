@@ -10,7 +10,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
+from autottt.adapters.tasks.printable import printable
 from autottt.runner.folder import RESULTS
 from autottt.runner.tally import Tally
 
@@ -49,7 +51,8 @@ class Screen:
 
     def summary(self, tally: Tally, out: Path) -> None:
         """Print the table of the run, and why tasks are left where some are."""
-        table = Table(title=f"results in {out / RESULTS}", title_justify="left", show_header=False)
+        title = Text(printable(f"results in {out / RESULTS}"))
+        table = Table(title=title, title_justify="left", show_header=False)
         table.add_column("")
         table.add_column("", justify="right")
         for name, value in summary_rows(tally):

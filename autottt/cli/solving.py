@@ -93,18 +93,16 @@ def solve_as_json(tasks: Sequence[Task], options: Options) -> None:
 
     out = sys.stdout
     with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints is not the answer
-        solver = load_solver(options)
-        known = _together(solver, tasks, options)
 
-        def answer(task: Task) -> Answer:
-            found = known(task) or _run(solver, task, options, related=tasks)
+        def say(task: Task, found: Answer) -> None:
             typer.echo(line(answer_object(task, found)), file=out)
-            return found
 
         def failed(task: Task, error: Exception) -> None:
             typer.echo(line({"task_id": task.id, "error": str(error)}), file=out)
 
-        code = _each(tasks, answer, failed)
+        solver = load_solver(options)
+        alone = lambda task: _run(solver, task, options, related=tasks)  # noqa: E731
+        code = _answered(solver, tasks, options, alone, _Told(say, failed))
     if code:
         raise typer.Exit(code)
 
@@ -118,64 +116,90 @@ def solve_for_a_human(tasks: Sequence[Task], options: Options) -> None:
 
 
 def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: Console) -> int:
-    """Solve the tasks one by one, print each as it goes and a table of all; gives the exit code."""
-    from autottt.cli.live import Reporter
+    """Solve the tasks, print each as it is answered and a table of all; gives the exit code."""
+    from autottt.cli.live import Bars, Reporter
     from autottt.cli.show import results_table
 
     results: list[tuple[Task, Answer]] = []
-    known = _together(solver, tasks, options, console)
+    reporters: dict[int, Reporter] = {}
 
-    def answer(task: Task) -> Answer:
-        found = known(task)
-        if found is None:
-            found = _show(solver, task, options, console, related=tasks)
-        else:
-            Reporter(console, task, no_progress).finish(found)
+    def alone(task: Task) -> Answer:
+        with Bars(console) as bars:
+            reporters[id(task)] = Reporter(console, task, bars)
+            return _run(solver, task, options, reporters[id(task)], related=tasks)
+
+    def say(task: Task, found: Answer) -> None:
+        reporter = reporters.pop(id(task), None) or Reporter(console, task, no_progress)
+        reporter.finish(found)
         results.append((task, found))
-        return found
 
-    code = _each(tasks, answer, lambda task, error: None)
+    told = _Told(say, lambda task, error: None)
+    code = _answered(solver, tasks, options, alone, told, console)
     if len(tasks) > 1:
         console.print(results_table(results))
     return code
 
 
-def _together(
-    solver: Solver, tasks: Sequence[Task], options: Options, console: Console | None = None
-) -> Callable[[Task], Answer | None]:
-    """The answers of tasks that were solved together, if asked for; it raises their errors."""
-    if options.together == 1 or len(tasks) == 1:
-        return lambda task: None
-    with console.status("solving") if console else contextlib.nullcontext():
-        found = solver.solve_many(
-            tasks,
-            strategy=options.strategy,
-            seed=options.seed,
-            attempts=options.attempts,
-            together=options.together,
-            log=options.log,
-        )
-    answers = {id(task): answer for task, answer in zip(tasks, found, strict=True)}
+@dataclass
+class _Told:
+    """Tells of each task as it ends, by `say` or `failed` and on stderr; `code` to exit with.
 
-    def known(task: Task) -> Answer:
-        answer = answers[id(task)]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
+    A query without a candidate is a failure too, and so is a trace that could not be kept.
+    """
 
-    return known
+    say: Callable[[Task, Answer], None]
+    failed: Callable[[Task, Exception], None]
+    code: int = 0
+
+    def __call__(self, task: Task, found: Answer | Exception) -> None:
+        from autottt.controller.state import UNLOGGED
+
+        if isinstance(found, Exception):
+            self._error(task, found)
+            self.failed(task, found)
+            return
+        self.say(task, found)
+        if not all(found.answers):
+            self._error(task, StrategyError("no view gave a valid answer to a query"))
+        for warning in found.warnings:
+            if warning.startswith(UNLOGGED):
+                self._error(task, StorageError(warning))
+
+    def _error(self, task: Task, error: Exception) -> None:
+        say_error(error, place=task.id)
+        self.code = max(self.code, BAD_INPUT if isinstance(error, InputError) else FAILED)
 
 
-def _show(
-    solver: Solver, task: Task, options: Options, console: Console, related: Sequence[Task]
-) -> Answer:
-    from autottt.cli.live import Bars, Reporter
-
-    with Bars(console) as bars:
-        reporter = Reporter(console, task, bars)
-        answer = _run(solver, task, options, reporter, related=related)
-    reporter.finish(answer)
-    return answer
+def _answered(
+    solver: Solver,
+    tasks: Sequence[Task],
+    options: Options,
+    alone: Callable[[Task], Answer],
+    told: _Told,
+    console: Console | None = None,
+) -> int:
+    """Answer every task, `alone` or together; of several one that fails is told like the others."""
+    if len(tasks) == 1:
+        told(tasks[0], alone(tasks[0]))  # its error is the command's
+    elif options.together > 1:
+        with console.status("solving") if console else contextlib.nullcontext():
+            solver.solve_many(
+                tasks,
+                strategy=options.strategy,
+                seed=options.seed,
+                attempts=options.attempts,
+                together=options.together,
+                on_answer=lambda place, found: told(tasks[place], found),
+                log=options.log,
+            )
+    else:
+        for task in tasks:
+            try:
+                found: Answer | Exception = alone(task)
+            except FAILURES as error:
+                found = error
+            told(task, found)
+    return told.code
 
 
 def _run(
@@ -199,37 +223,6 @@ def _run(
         log=options.log,
         related=tuple(other for other in related if other is not task),
     )
-
-
-def _each(
-    tasks: Sequence[Task],
-    answer: Callable[[Task], Answer],
-    failed: Callable[[Task, Exception], None],
-) -> int:
-    """Answer every task; of several, one that fails is reported and the others go on.
-
-    A query without a candidate is a failure too, and so is a trace that could not be kept.
-    """
-    from autottt.controller.state import UNLOGGED
-
-    code = 0
-    for task in tasks:
-        try:
-            found = answer(task)
-            if not all(found.answers):
-                say_error(StrategyError("no view gave a valid answer to a query"), place=task.id)
-                code = max(code, FAILED)
-            for warning in found.warnings:
-                if warning.startswith(UNLOGGED):
-                    say_error(StorageError(warning), place=task.id)
-                    code = max(code, FAILED)
-        except FAILURES as error:
-            if len(tasks) == 1:
-                raise
-            say_error(error, place=task.id)
-            failed(task, error)
-            code = max(code, BAD_INPUT if isinstance(error, InputError) else FAILED)
-    return code
 
 
 def load_solver(options: Options, console: Console | None = None) -> Solver:

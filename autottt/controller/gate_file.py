@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from autottt.controller.lines import write_whole
 from autottt.errors import GateError
 from autottt.types import JSON
 
@@ -77,19 +77,9 @@ class _Gate(BaseModel):
 
 def write_gate_file(path: str | Path, gate: JSON) -> None:
     """Write the file whole or not at all; the folder is made when it is missing."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            content = {"format": FORMAT, **gate}
-            content["digest"] = _digest(content)
-            json.dump(content, file, allow_nan=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    content = {"format": FORMAT, **gate}
+    content["digest"] = _digest(content)
+    write_whole(path, json.dumps(content, allow_nan=False, indent=1))
 
 
 def read_gate_file(path: str | Path) -> JSON:

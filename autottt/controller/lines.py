@@ -1,4 +1,4 @@
-"""Append-only files of one JSON object a line, which survive a writer that dies."""
+"""Files that survive a writer that dies: lines of JSON that are added, and texts written whole."""
 
 from __future__ import annotations
 
@@ -32,6 +32,24 @@ def append_line(path: str | Path, record: JSON) -> None:
     except OSError as error:
         error.filename = str(path)  # a disk that is full does not say where
         raise
+
+
+def write_whole(path: str | Path, text: str) -> None:
+    """Write the file whole or not at all; the folder is made when it is missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _mend_tail(file: BinaryIO, path: Path) -> None:

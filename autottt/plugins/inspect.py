@@ -2,8 +2,9 @@
 
 The model `autottt/STRATEGY` (or `autottt/auto`, which decides itself) reads the earlier turns of a
 conversation as demonstrations. The solver `autottt/few_shot` takes them from the metadata of a
-sample. `weights` is the model that answers, by default the embedded one. Neither honours an option
-of generation in silence: what cannot be done is an error with the option's name.
+sample. `weights` is the model that answers, by default the embedded one. The model ignores no
+option of generation in silence: what cannot be done is an error with the option's name. The solver
+has no use for them.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def autottt() -> type[ModelAPI]:
 
 @solver
 def few_shot(
-    strategy: str = AUTO, weights: str = "embedded", demonstrations: str = "demonstrations"
+    strategy: str = AUTO,
+    weights: str = "embedded",
+    demonstrations: str = "demonstrations",
+    seed: int = 0,
 ) -> Solver:
     """Answer a sample by the demonstrations in its metadata, under the key of that name.
 
@@ -97,7 +101,7 @@ def few_shot(
     async def solve(state: TaskState, generate: Generate) -> TaskState:
         pairs = [(pair["input"], pair["output"]) for pair in state.metadata[demonstrations]]
         reading = read_values(pairs, state.input_text)
-        state.output = await _answer(lazy, reading, forced, 0, f"autottt/{strategy}")
+        state.output = await _answer(lazy, reading, forced, seed, f"autottt/{strategy}")
         state.messages.append(ChatMessageAssistant(content=state.output.completion))
         return state
 

@@ -36,6 +36,7 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             "",
             *(f"- Run {i}: {_run(*run)}." for i, run in enumerate(stages, start=1)),
             *([] if record.machine is None else [f"- The last one ended on {record.machine}."]),
+            "- Licence: Apache-2.0, as the code.",
             f"- {_optimizers(recipe)}; {_schedule(recipe)}.",
             f"- {len(FAMILIES)} families: {len(seen)} in pretraining, {len(CALIBRATION)} held out "
             f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any.",
