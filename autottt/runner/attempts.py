@@ -5,14 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autottt.controller.checkpoints import Checkpoints
-from autottt.errors import AutotttError, InputError, LostModelError, StoppedError, StorageError
+from autottt.errors import AutotttError, InputError, StoppedError, StorageError
 from autottt.runner import savers
 from autottt.runner.stop import Stop
 from autottt.runner.watchdog import HUNG, hard_limit, watched
@@ -149,18 +148,12 @@ def attempt(
     except OSError as error:
         return NoStorage(error) if error.errno in DISK else _failed(job, error)
     except TASK_FAILURES as error:
-        if _is_lost(error):
+        from autottt.adapters.models.memory import is_lost
+
+        if is_lost(error):
             logger.critical("the process ends with code %d, to be started anew: %s", HUNG, error)
             end(HUNG)
         return _failed(job, error)
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether no task can be solved in this process any more: the model or its device is gone."""
-    if isinstance(error, LostModelError):
-        return True
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.AcceleratorError)
 
 
 def _worked(

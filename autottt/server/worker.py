@@ -80,9 +80,11 @@ class Worker:
 
     def __init__(self, solver: Solver, inbox: Inbox, send: Send) -> None:
         self._solver, self._inbox, self._send = solver, inbox, send
+        self._lost = False
 
     def run(self) -> None:
-        while (job := self._inbox.next()) is not None:
+        """Until there are no more, or the model is lost: then a new process is to go on."""
+        while not self._lost and (job := self._inbox.next()) is not None:
             number = job["job"]
             self._send({"job": number, **self._end(job)})
             self._inbox.forget(number)
@@ -99,7 +101,10 @@ class Worker:
             kind = "input" if isinstance(error, InputError) else "strategy"
             return {"end": kind, "message": str(error)}
         except Exception as error:
+            from autottt.adapters.models.memory import is_lost
+
             log.exception("a job failed")
+            self._lost = is_lost(error)
             return {"end": "failed", "message": type(error).__name__}
 
     def _solve(self, job: JSON) -> JSON:

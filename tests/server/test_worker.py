@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from autottt.errors import CancelledError, DeadlineError, OverloadedError, WorkerError
+from autottt.errors import (
+    CancelledError,
+    DeadlineError,
+    LostModelError,
+    OverloadedError,
+    WorkerError,
+)
 from autottt.serialise import to_json
 from autottt.server import lanes
 from autottt.server.jobs import Job, Solved, Wish
@@ -53,6 +59,20 @@ def _work(
         Worker(Solver(model), inbox, send).run()
         listener.join()
     return sent
+
+
+def test_a_worker_whose_model_is_lost_ends() -> None:
+    """The job in hand has failed; the next is for the process that takes its place."""
+
+    class Gone:
+        def solve(self, task: Task, **given: Any) -> Any:
+            raise LostModelError("gone")
+
+    inbox, sent = Inbox([]), list[JSON]()
+    for number in (1, 2):
+        inbox._jobs.put({**JOB, "job": number})
+    Worker(Gone(), inbox, sent.append).run()  # type: ignore[arg-type]
+    assert sent == [{"job": 1, "end": "failed", "message": "LostModelError"}]
 
 
 def test_a_cancellation_at_a_step_leaves_the_model_restored(embedded: HuggingFaceModel) -> None:

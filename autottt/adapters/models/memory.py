@@ -1,4 +1,4 @@
-"""Memory: what a training step will need, what there is, and what was used at most."""
+"""Memory: what a step will need, what there is, what was used at most; and failures of devices."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from autottt.errors import StrategyError
+from autottt.errors import LostModelError, StrategyError
 
 T = TypeVar("T")
 SHARE = 0.8  # of the memory that is free, for one step
@@ -63,6 +63,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
     )
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether this process can use its model no more: the weights or the device are gone."""
+    return isinstance(error, LostModelError | torch.AcceleratorError)
 
 
 def within_memory(call: Callable[[], T], what: str) -> T:
