@@ -10,7 +10,7 @@ AutotttError                  base: the message gives the value and the remedy
 │   ├── DivergenceError       the training loss is not finite
 │   └── AbandonedError        what its training showed was not worth going on
 ├── RestorationError          the base model is not what it was (it has been reloaded)
-│   └── LostModelError        and could not be loaded again: this process can answer nothing more
+├── LostModelError            nor could it be loaded again: this process can answer nothing more
 ├── CancelledError            whoever asked no longer wants the answer
 ├── DeadlineError             the deadline passed before there was an answer
 ├── OverloadedError           too many requests wait already
@@ -77,7 +77,7 @@ class RestorationError(AutotttError):
     """The base model was not what it had been; it has been reloaded from disk."""
 
 
-class LostModelError(RestorationError):
+class LostModelError(AutotttError):
     """The base model was not what it had been, and could not be loaded again."""
 
 

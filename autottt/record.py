@@ -74,6 +74,12 @@ def answer_object(task: Task, answer: Answer) -> JSON:
     return {name: _plain(value) for name, value in fields.items()}
 
 
+def given(answer: JSON) -> JSON:
+    """Of an answer's object the attempt whose answer was given."""
+    found: JSON = next(a for a in answer["attempts"] if a["strategy"] == answer["strategy"])
+    return found
+
+
 def line(value: JSON) -> str:
     """The object on one line."""
     return json.dumps(value, allow_nan=False)

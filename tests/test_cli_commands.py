@@ -192,10 +192,22 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
     done = run(
         *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5", "--strategy", "ttt"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
-        *("--adapters", "kept", "--compile", "--explore", "0.1", "--log", str(tmp_path / "log")),
+        *(
+            "--adapters",
+            str(tmp_path / "kept"),
+            "--adapter-mib",
+            "3",
+            "--compile",
+            "--explore",
+            "0.1",
+            "--log",
+            str(tmp_path / "log"),
+        ),
         *("--dtype", "float32", "--format", "plain", "--lora-targets", "q_proj, v_proj"),
     )
     assert done.exit_code == 0
+    cache = solver.seen.pop("adapters")
+    assert (cache._folder, cache.max_bytes) == (tmp_path / "kept", 3 * 2**20)
     assert solver.seen == {
         "model": "m",
         "gate": Path("g"),
@@ -207,7 +219,6 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
         "seed": 7,
         "attempts": 3,
         "related": (),
-        "adapters": Path("kept"),
         "compiled": True,
         "settings": ModelSettings(
             dtype="float32", format="plain", lora_targets=("q_proj", "v_proj")

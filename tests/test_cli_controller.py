@@ -78,7 +78,7 @@ def test_a_log_is_evaluated(folder: Path, tmp_path: Path) -> None:
         assert rows[arm]["accuracy"] == sum(o.arms[arm].right for o in outcomes) / len(outcomes)
     for other in ("random at matched cost", "one-shot gate", "best single feature", "controller"):
         assert rows[other]["accuracy"] <= rows["oracle"]["accuracy"]
-    assert rows["auto"]["utility"] > max(rows["icl-vote"]["utility"], rows["long"]["utility"])
+    assert rows["controller"]["utility"] > max(rows["icl-vote"]["utility"], rows["long"]["utility"])
     assert 0 < found["oracle_gain_recovered"] <= 1
     assert found["heads"]["icl wrong"]["auroc"] > 0.7
     assert found["controller"]["overhead_share"] < 0.05
@@ -102,7 +102,9 @@ def test_another_models_log_is_evaluated_without_a_gate(folder: Path) -> None:
     assert "no gate is shipped for model" in done.stderr
     found = json.loads(done.stdout)
     assert found["heads"] == {}
-    assert {"icl-vote", "long", "auto", "oracle"} <= {row["policy"] for row in found["policies"]}
+    assert {"icl-vote", "long", "controller", "oracle"} <= {
+        row["policy"] for row in found["policies"]
+    }
 
 
 def test_logs_that_do_not_belong_together_are_refused(folder: Path, tmp_path: Path) -> None:

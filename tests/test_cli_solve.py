@@ -75,7 +75,7 @@ def test_the_controller_answers_a_file(swap: str) -> None:
     assert len(found["answers"]) == 2
     for candidates in found["answers"]:
         assert 1 <= len(candidates) <= 3
-        chances = [candidate["probability"] for candidate in candidates]
+        chances = [candidate["score"] for candidate in candidates]
         assert chances == sorted(chances, reverse=True)
         assert 0 <= sum(chances) <= 1 + 1e-9
     assert found["decisions"]

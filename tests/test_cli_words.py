@@ -107,8 +107,9 @@ def test_bench_text_compares_strategies(tmp_path: Path) -> None:
     assert [line["strategy"] for line in lines] == ["most frequent output", "icl"]
     assert all(0 <= line["right"] <= line["queries"] == 3 for line in lines)
     before = out.read_text()
-    mistyped = run("bench-text", str(table), "nowhere.csv", "--out", str(out))
-    assert (mistyped.exit_code, out.read_text()) == (2, before)
+    other = tmp_path / "other.jsonl"
+    mistyped = run("bench-text", str(table), "nowhere.csv", "--out", str(other))
+    assert (mistyped.exit_code, other.exists()) == (2, False)
     again = run("bench-text", str(table), "--out", str(out), "--strategy", "icl")
     assert (again.exit_code, out.read_text()) == (2, before)
     assert "holds results already" in again.stderr

@@ -76,7 +76,7 @@ def test_a_report_covers_the_groups_that_are_asked_for() -> None:
     assert found["tasks"] == len(lines) > 0
     share = sum(o.arms["ttt-light+experts"].right for o in lines) / len(lines)
     assert rows["ttt-light+experts"]["accuracy"] == pytest.approx(share)
-    assert rows["oracle"]["accuracy"] >= rows["auto"]["accuracy"]
+    assert rows["oracle"]["accuracy"] >= rows["controller"]["accuracy"]
     assert CliRunner().invoke(app, ["evaluate", str(log), "--group", "nothing"]).exit_code == 2
 
 

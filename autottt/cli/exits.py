@@ -86,12 +86,17 @@ def share(name: str, value: float) -> None:
         raise InputError(f"{name} is a number from 0 to 1, not {value:g}")
 
 
-def writable(out: Path) -> None:
-    """Raises `InputError` if a file cannot be made at that place, before any work is done."""
+def writable(out: Path, *, whole: bool = False) -> None:
+    """Raises `InputError` if a file cannot be made at that place, before any work is done.
+
+    Nor one that is there be added to; `whole` says that another is to take its place.
+    """
     if out.is_dir():
         raise InputError(f"{out} is a directory; give the name of a file")
     if out.exists() and not os.access(out, os.W_OK):
         raise InputError(f"{out} cannot be written to; set its permissions, or name another")
+    if out.exists() and not whole:
+        return
     above = next(folder for folder in out.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise InputError(f"{above} cannot hold files; name another place")

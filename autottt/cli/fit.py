@@ -164,7 +164,7 @@ def fit(
     ] = False,
 ) -> None:
     """Fit the gate, which estimates what each strategy would gain, to outcome logs."""
-    writable(out)
+    writable(out, whole=True)
     for log in [*logs, *(certify or ()), *(costs or ())]:
         if not log.is_file():
             raise InputError(f"no such file: {log}; write one with `autottt collect --out {log}`")

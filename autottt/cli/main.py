@@ -59,8 +59,8 @@ def autottt(
 ) -> None:
     """Answer few-shot tasks, and train on them first where that is worth its cost.
 
-    Exit codes: 0 answered (rightly or not), 1 failed, 2 the input cannot be used, 75 a task of
-    `run` hung (start it again), 130 interrupted.
+    Exit codes: 0 answered (rightly or not), 1 failed, 2 the input cannot be used, 75 `run`
+    hung or lost its model (start it again), 130 interrupted.
     """
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="{levelname}: {message}", style="{"

@@ -34,7 +34,7 @@ from autottt.cli.sources import (
     model_settings,
     table_settings,
 )
-from autottt.errors import GateError, InputError
+from autottt.errors import InputError
 
 if TYPE_CHECKING:
     from autottt.adapters.tasks.tables import TableSettings
@@ -134,7 +134,8 @@ def run(
     --total-seconds all tasks are probed first, and those trained that gain most a second.
 
     SIGTERM ends it with code 0 at the next training step, and so does the end of --total-seconds.
-    A task that fails has its error in the results. Code 75 says that a task hung: start it again.
+    A task that fails has its error in the results. Code 75 says that a task hung or the model was
+    lost: start it again.
     """
     for name, value in (("--deadline", deadline), ("--total-seconds", total_seconds)):
         positive(name, value)
@@ -219,7 +220,9 @@ def _loaded(options: Options) -> Solver:
 
     solver = load_solver(options)
     if options.gate is not None and solver.gate is None:
-        raise GateError("; ".join(solver.warnings))
+        from autottt.controller.difficulty import load_gate
+
+        load_gate(options.gate, model=solver.model.fingerprint)
     return solver
 
 

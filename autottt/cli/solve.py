@@ -139,7 +139,8 @@ def solve(
     """Answer a task.
 
     With --json, a source of several tasks (--all, --limit) gives one object a line; a task that
-    could not be answered gives {"task_id", "error"} and a non-zero exit code at the end.
+    could not be answered gives {"task_id", "error"} and a non-zero exit code at the end. They come
+    in the order of the source, with --together as they are done.
     """
     positive("--deadline", deadline)
     not_negative("--price", price)

@@ -136,7 +136,8 @@ def show_all(solver: Solver, tasks: Sequence[Task], options: Options, console: C
     told = _Told(say, lambda task, error: None)
     code = _answered(solver, tasks, options, alone, told, console)
     if len(tasks) > 1:
-        console.print(results_table(results))
+        places = {id(task): place for place, task in enumerate(tasks)}
+        console.print(results_table(sorted(results, key=lambda pair: places[id(pair[0])])))
     return code
 
 

@@ -8,7 +8,6 @@ A strategy that fails is recorded with its reason, and the machine goes on witho
 from __future__ import annotations
 
 import json
-import logging
 import math
 import time
 import zlib
@@ -45,7 +44,6 @@ from autottt.strategies.proposals import check_context
 from autottt.strategies.ttt import TTT
 from autottt.types import Answer, Attempt, Decision, Task
 
-log = logging.getLogger(__name__)
 Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
 DAMAGED = (
     "the base model was not what it had been and has been loaded again; this answer may rest on it"
@@ -245,7 +243,6 @@ def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
                 f"the log cannot be written ({error}); make room or name another, and start again"
             ) from error
         warning = f"{UNLOGGED} ({error})"
-        log.warning(warning)
         return SolveState(answer={**answer, "warnings": [*answer["warnings"], warning]})
     return SolveState()
 

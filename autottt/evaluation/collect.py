@@ -32,7 +32,7 @@ from autottt.controller.outcomes import (
     read_outcomes,
 )
 from autottt.controller.probe import agreement, run_probe
-from autottt.errors import AutotttError, InputError, TaskError, WorkerError
+from autottt.errors import AutotttError, InputError, LostModelError, TaskError, WorkerError
 from autottt.pretraining.sampling import draw_task
 from autottt.record import is_right
 from autottt.strategies.base import Progress, RunContext, Strategy, no_progress
@@ -257,6 +257,8 @@ def _measured(
 ) -> Outcome | str:
     try:
         return measure(task, group, context, strategies)
+    except LostModelError:
+        raise
     except AutotttError as error:
         return f"task {task.id} was left out: {error}"
 
@@ -293,6 +295,8 @@ def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) ->
     begin = time.perf_counter()
     try:
         return _judge(attempted(strategy, task, context), task, probe)
+    except LostModelError:
+        raise
     except AutotttError as error:
         return ArmOutcome(False, time.perf_counter() - begin, 0, {}, error=str(error))
 

@@ -19,6 +19,7 @@ from autottt.controller.outcomes import ICL_VOTE
 from autottt.evaluation.heads_report import scores
 from autottt.evaluation.html_page import number, page, picture, reliability, table
 from autottt.evaluation.statistics import paired
+from autottt.record import given
 from autottt.types import JSON
 
 KINDS = ("both", "fixed", "broken", "neither")
@@ -34,7 +35,7 @@ def run_report(lines: Iterable[str]) -> JSON:
     found = [json.loads(line) for line in lines]
     answers = [line["answer"] for line in found if line["answer"] is not None]
     errors = Counter(line["error"]["kind"] for line in found if line["error"] is not None)
-    judged = [answer for answer in answers if _given(answer)["right"] is not None]
+    judged = [answer for answer in answers if given(answer)["right"] is not None]
     return {
         "answered": len(answers),
         "failed": dict(errors.most_common()),
@@ -100,13 +101,8 @@ def _rows(found: JSON) -> list[tuple[str, str]]:
     return rows
 
 
-def _given(answer: JSON) -> JSON:
-    """The attempt whose answer was given."""
-    return next(a for a in answer["attempts"] if a["strategy"] == answer["strategy"])
-
-
 def _right(answer: JSON) -> float:
-    return float(_given(answer)["right"])
+    return float(given(answer)["right"])
 
 
 def _names(answers: Sequence[JSON]) -> list[str]:
@@ -115,7 +111,7 @@ def _names(answers: Sequence[JSON]) -> list[str]:
 
 def _strategy(name: str, answers: Sequence[JSON]) -> JSON:
     own = [answer for answer in answers if answer["strategy"] == name]
-    judged = [_right(answer) for answer in own if _given(answer)["right"] is not None]
+    judged = [_right(answer) for answer in own if given(answer)["right"] is not None]
     return {
         "strategy": name,
         "tasks": len(own),

@@ -1,6 +1,7 @@
 """`results.jsonl`: one JSON object a line for every task that has a result, in the order they came.
 
-    version      1, the version of this schema
+    version      2, the version of this schema (in 1 `correct` counted any candidate, and candidates
+                 had a "probability" in place of their "score")
     task_id      the task's id; for a line of a stream that is no task, "stdin-" and its hash
     policy       "strategy:NAME" where one was forced, else the gate, the price and the rest
     model        the model's fingerprint
@@ -21,6 +22,7 @@ import itertools
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,7 +33,7 @@ from autottt.runner.queue import Run
 from autottt.types import JSON, Answer, Task
 
 logger = logging.getLogger(__name__)
-VERSION = 1
+VERSION = 2
 
 
 def answer_line(task: Task, run: Run, attempt: int, answer: Answer) -> str:
@@ -68,7 +70,6 @@ def mend(path: Path, lines: Iterable[str]) -> None:
     of the file beside it.
     """
     path.touch()
-    before = path.read_bytes()
     with path.open("rb+") as file:
         end = 0
         agrees = True
@@ -76,28 +77,32 @@ def mend(path: Path, lines: Iterable[str]) -> None:
             wanted = text.encode() + b"\n"
             if agrees and file.readline() != wanted:
                 agrees = False
-                _keep(path, before, end)
+                _keep(path, end)
                 file.seek(end)
                 logger.warning("%s is mended from byte %d on", path, end)
                 file.truncate()
             if not agrees:
                 file.write(wanted)
             end += len(wanted)
-        if agrees and len(before) > end:
-            _keep(path, before, end)
+        if agrees and path.stat().st_size > end:
+            _keep(path, end)
             logger.warning("%s had more than the database; cut at byte %d", path, end)
         file.truncate(end)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _keep(path: Path, before: bytes, end: int) -> None:
+def _keep(path: Path, end: int) -> None:
     """Copy the file where it holds whole lines from `end` on."""
-    if b"\n" not in before[end:]:
-        return  # what a process wrote as it died
+    with path.open("rb") as file:
+        file.seek(end)
+        if not any(text.endswith(b"\n") for text in file):
+            return  # what a process wrote as it died
     names = (path.with_name(f"{path.name}.{n}.old") for n in itertools.count(1))
     copy = next(name for name in names if not name.exists())
-    copy.write_bytes(before)
+    shutil.copyfile(path, copy)
+    with copy.open("rb") as file:
+        os.fsync(file.fileno())
     logger.warning("%s holds lines that the database lacks; all of it is kept in %s", path, copy)
 
 

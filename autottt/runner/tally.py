@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from autottt.record import given
+
 
 @dataclass
 class Tally:
@@ -39,9 +41,10 @@ class Tally:
         self.seconds += answer["seconds"]
         self.tokens += answer["tokens"]
         self.strategies[answer["strategy"]] += 1
-        if answer["correct"] is not None:
+        right = given(answer)["right"]
+        if right is not None:
             self.judged += 1
-            self.right += all(answer["correct"])
+            self.right += right
 
     @property
     def done(self) -> int:

@@ -115,6 +115,8 @@ class WorkerProcess:
             return Solved(answer, end["usage"], self.fingerprint, job.queued)
         if end["end"] == "handover":
             raise Handover(end["warnings"])
+        if end["end"] == "lost":
+            await self.stop(kill=True)
         errors = {"input": InputError, "strategy": StrategyError}
         raise errors.get(end["end"], WorkerError)(end["message"])
 

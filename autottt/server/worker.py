@@ -80,11 +80,11 @@ class Worker:
 
     def __init__(self, solver: Solver, inbox: Inbox, send: Send) -> None:
         self._solver, self._inbox, self._send = solver, inbox, send
-        self._lost = False
+        self.lost = False
 
     def run(self) -> None:
         """Until there are no more, or the model is lost: then a new process is to go on."""
-        while not self._lost and (job := self._inbox.next()) is not None:
+        while not self.lost and (job := self._inbox.next()) is not None:
             number = job["job"]
             self._send({"job": number, **self._end(job)})
             self._inbox.forget(number)
@@ -104,7 +104,9 @@ class Worker:
             from autottt.adapters.models.memory import is_lost
 
             log.exception("a job failed")
-            self._lost = is_lost(error)
+            if is_lost(error):
+                self.lost = True
+                return {"end": "lost", "message": "the model was lost; try again"}
             return {"end": "failed", "message": type(error).__name__}
 
     def _solve(self, job: JSON) -> JSON:
@@ -195,7 +197,10 @@ def main() -> int:
     send({"ready": True, "fingerprint": solver.model.fingerprint})
     inbox = Inbox(sys.stdin)
     threading.Thread(target=inbox.listen, daemon=True).start()
-    Worker(solver, inbox, send).run()
+    worker = Worker(solver, inbox, send)
+    worker.run()
+    if worker.lost:
+        os._exit(1)  # not after whatever a broken device does as the process ends
     return 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 
 from autottt.adapters.models.adapter_cache import AdapterKey
 from autottt.adapters.models.base import (
@@ -24,7 +25,7 @@ from autottt.adapters.models.base import (
 from autottt.strategies.answering import Answering, Member, Views, Vote
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import prompt_tokens, reply_tokens
-from autottt.strategies.sequences import demonstration_sequence
+from autottt.strategies.sequences import ROWS, demonstration_sequence
 from autottt.strategies.ttt import TTT
 from autottt.types import Task
 
@@ -46,7 +47,7 @@ class KVPrefix(TTT):
 
     @property
     def recipe(self) -> str:
-        return f"prefix {self.training!r} {self.dropout}"
+        return f"prefix {ROWS} {self.training!r} {self.dropout}"
 
     def _key(self, task: Task, context: RunContext) -> AdapterKey:
         """Views depend on the queries too, and a prefix is of one view."""
@@ -77,16 +78,23 @@ class KVPrefix(TTT):
 def _pairs(task: Task, model: LanguageModel) -> list[TokenSequence]:
     """Every demonstration alone, blind to its own place in the prefix."""
     rows = []
-    plain = replace(task, instruction="")
-    instruction = len(_first(task, 1, model)) - len(_first(plain, 1, model))
     for place, example in enumerate(task.demonstrations):
         until = len(_first(task, place + 1, model))
-        begin = len(_first(task, place, model)) if place else len(model.start()) + instruction
+        begin = len(_first(task, place, model)) if place else _introduction(task, model)
         asked = prompt_tokens(task, example.input, model, shown="prefix")
         wanted = reply_tokens(task, example.output, model)
         mask = (False,) * len(asked) + (True,) * len(wanted)
         rows.append(TokenSequence(tuple(asked + wanted), mask, (begin, until)))
     return rows
+
+
+def _introduction(task: Task, model: LanguageModel) -> int:
+    """How many tokens stand before the first demonstration, whichever it is."""
+    one, *others = (
+        _first(replace(task, demonstrations=(shown,)), 1, model) for shown in task.demonstrations
+    )
+    alike = (takewhile(lambda pair: pair[0] == pair[1], zip(one, other)) for other in others)
+    return min((len(list(pairs)) for pairs in alike), default=len(model.start()))
 
 
 def _first(task: Task, count: int, model: LanguageModel) -> tuple[int, ...]:

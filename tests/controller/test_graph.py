@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import TrainSettings
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.cost import ArmCost, CostModel
@@ -22,7 +24,7 @@ from autottt.controller.heads import Head
 from autottt.controller.policy import Policy
 from autottt.controller.probe import shape
 from autottt.controller.state import SolveContext, first_state
-from autottt.errors import ContextLengthError, StorageError, StrategyError
+from autottt.errors import ContextLengthError, LostModelError, StorageError, StrategyError
 from autottt.serialise import from_json
 from autottt.strategies.base import RunContext, Strategy
 from autottt.strategies.icl import ICL
@@ -286,6 +288,28 @@ def test_the_trace_is_appended_to_the_log(tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert len(lines) == 2
     assert all(json.loads(line)["strategy"] == "icl-vote" for line in lines)
+
+
+def test_a_lost_model_ends_a_task() -> None:
+    """No further arm is trained on it, and no answer rests on it."""
+    with pytest.raises(LostModelError):
+        solve(FakeModel(before=wrong, after=mirror, fail_at=0, failure=LostModelError))
+
+
+def test_what_is_trained_already_is_no_training(tmp_path: Path) -> None:
+    """With the same demonstrations the next decision counts the answer alone."""
+    cache = AdapterCache()
+    cost = CostModel({"ttt": ArmCost(500.0, 0.0, 0.0), "icl-vote": ArmCost(0.5, 0.0, 0.0)})
+    gate = replace(EAGER, cost=cost)
+    model = FakeModel(before=wrong, after=mirror)
+    dear = solve(model, gate=gate, adapters=cache)
+    assert dear.strategy == "icl-vote"
+    solve(model, forced="ttt", adapters=cache)
+    assert len(cache) == 1
+    again = solve(model, gate=gate, adapters=cache)
+    assert again.strategy == "ttt"
+    assert again.decisions[0].costs["ttt"] == 0.5
+    assert again.attempts[1].reused
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")

@@ -147,6 +147,7 @@ def test_what_was_trained_before_costs_an_answer_alone() -> None:
     assert ready.costs["a"] == 0.5
 
 
+@given(GATES)
 def test_of_what_pays_the_cheapest_is_run(gate: Gate) -> None:
     """What is not chosen does not pay, or is not cheaper; where anything pays, something is run."""
     decision = choose(gate, policy=Policy(1e-5))

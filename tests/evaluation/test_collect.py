@@ -15,7 +15,7 @@ import pytest
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.fake import FakeModel
 from autottt.controller.outcomes import read_outcomes
-from autottt.errors import InputError, StrategyError, TaskError
+from autottt.errors import InputError, LostModelError, StrategyError, TaskError
 from autottt.evaluation.collect import FIRST_SEED, _judge, measure, measure_all
 from autottt.pretraining import validation
 from autottt.pretraining.recipe import Recipe
@@ -132,6 +132,14 @@ def test_a_strategy_of_others_that_is_broken_ends_no_collection(
     arms = measure(task("a"), "g", RunContext(FakeModel(mirror, mirror)), ["raises", "short"]).arms
     assert "ValueError: a bug" in (arms["raises"].error or "")
     assert "0 queries of 1" in (arms["short"].error or "")
+
+
+def test_a_lost_model_ends_a_collection(tmp_path: Path) -> None:
+    """What would be measured with it is worth nothing, so nothing is logged."""
+    model = FakeModel(mirror, mirror, fail_at=0, failure=LostModelError)
+    with pytest.raises(LostModelError):
+        measure_all([("g", task("a"))], tmp_path / "log.jsonl", model, ["ttt"], 0)
+    assert not (tmp_path / "log.jsonl").exists()
 
 
 def test_a_reused_adapter_is_charged_its_training() -> None:

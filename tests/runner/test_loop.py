@@ -89,7 +89,7 @@ def test_every_task_is_answered_once(tmp_path: Path) -> None:
     found = lines(tmp_path)
     assert [o["task_id"] for o in found] == ["t0", "t1", "t2", "t3"]
     assert {(o["version"], o["policy"], o["attempt"], o["error"]) for o in found} == {
-        (1, "strategy:icl", 1, None)
+        (2, "strategy:icl", 1, None)
     }
     assert all(o["answer"]["restored"] for o in found)
 

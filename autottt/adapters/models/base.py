@@ -169,8 +169,8 @@ class Session(Protocol):
         """Train the adapter of every place on its own batches; each stops on its own.
 
         `batches[k](s)` are the sequences of place k at step s. With `held_out` the best step of
-        each place is kept. `look` is asked after every `check_every` steps; its reason ends
-        the training of every place. Raises `DivergenceError` on a loss that is not finite.
+        each place is kept. `look` is asked after every `check_every` steps but the last; its reason
+        ends the training of every place. Raises `DivergenceError` on a loss that is not finite.
         """
 
     def select(self, places: Sequence[int] | None) -> None:

@@ -141,7 +141,8 @@ class FakeModel:
             self.trained += 1
             if on_step is not None:
                 on_step(step + 1, 1.0 / (step + 1))
-            if look is not None and (step + 1) % settings.check_every == 0:
+            last = step + 1 == settings.steps
+            if look is not None and not last and (step + 1) % settings.check_every == 0:
                 reason = look([TrainRecord(step + 1, tokens, (1.0,) * (step + 1), "")])
                 if reason is not None:
                     break

@@ -9,10 +9,12 @@ holds one number, which can be read in one way only.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 
-from autottt.adapters.tasks.options import SYMBOLS, find_options, option_marks
+from autottt.adapters.tasks.options import SYMBOLS, Options, find_options, option_marks
 from autottt.errors import TaskError
 from autottt.types import AnswerFormat, Example, Task, Value, as_text
 
@@ -129,8 +131,7 @@ def _member(text: str, choices: tuple[str, ...]) -> str:
 
 def _option(text: str, asked: str) -> str:
     """The mark of an option in brackets: as written, or that of the option with these words."""
-    listed = ((find_options(asked, symbols), symbols) for symbols in SYMBOLS)  # as views mark them
-    options, symbols = next((each for each in listed if each[0] is not None), (None, SYMBOLS[0]))
+    options, symbols = _listed(asked)
     bodies = () if options is None else options.bodies
     marks = option_marks(len(bodies), symbols)
     said = _folded(text)
@@ -143,6 +144,20 @@ def _option(text: str, asked: str) -> str:
     if marks and f"({found[1]})" not in marks:
         raise TaskError(f"the answer ({found[1]}) is outside the options {' '.join(marks)}")
     return f"({found[1]})"
+
+
+def _listed(asked: str) -> tuple[Options | None, Sequence[str]]:
+    """The options of a question, and the symbols that mark them, which may be those of a view."""
+    letters, *others = SYMBOLS
+    options = find_options(asked, letters)
+    if options is not None:
+        return options, letters
+    for symbols in others:
+        with suppress(TaskError):  # a list by such marks that is none of a view's
+            options = find_options(asked, symbols)
+        if options is not None:
+            return options, symbols
+    return None, letters
 
 
 def _folded(text: str, around: str = " .") -> str:

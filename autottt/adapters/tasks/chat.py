@@ -32,13 +32,16 @@ class Chat:
         self._ends = sorted(ends, key=len, reverse=True)
         self._pieces = cache(self._split)
         self._system = self._knows_system()
-        pieces = self._pieces(2, False)
-        self.end = self._end_of_turn(pieces[2])
+        _, shown, after, _, _, asked = self._pieces(2, False)
+        self.end = self._end_of_turn(after)
         # what past answers begin with after the prompt that asks for one, a space perhaps
-        self._lead = pieces[1].removeprefix(pieces[5]) if pieces[1].startswith(pieces[5]) else ""
+        lead = shown.removeprefix(asked) if shown.startswith(asked) else ""
+        if any(end in lead for end in self._ends):  # the template knows of no such prompt
+            lead, asked = "", shown
+        self._lead, self._asked = lead, Part(asked, control=True)
 
     def turns(self, task: Task) -> list[Parts]:
-        *pieces, asked = self._of(task, len(task.demonstrations))
+        pieces = self._of(task, len(task.demonstrations))
         turns = []
         for i, example in enumerate(task.demonstrations):
             begin = pieces[2 * i].text
@@ -47,7 +50,7 @@ class Chat:
                 [
                     *self._opened(task, Part(begin, control=True), first=i == 0),
                     Part(written(example.input, spaced=self._spaced)),
-                    asked,
+                    self._asked,
                     *self.reply(task, example.output),
                 ]
             )
@@ -63,7 +66,7 @@ class Chat:
             *before,
             *self._opened(task, Part(begin, control=True), first=n == 0),
             Part(written(query, spaced=self._spaced)),
-            pieces[2 * n + 1],
+            self._asked,
         ]
 
     def reply(self, task: Task, output: Value) -> Parts:

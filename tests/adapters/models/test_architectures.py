@@ -22,6 +22,7 @@ from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.strategies.sequences import demonstration_sequence, held_out
 from autottt.strategies.ttt import TTT
+from autottt.strategies.ttt_kv import _pairs
 from autottt.types import AnswerFormat, Task
 from tests.adapters.models.zoo import ZOO, save
 
@@ -118,6 +119,32 @@ def test_a_training_row_has_the_prompts_that_ask(model: HuggingFaceModel, name: 
         assert list(row.ids[:begin]) == prompt_tokens(asked, example.input, model, shown=shown)
         answer = reply_tokens(asked, example.output, model)
         assert list(row.ids[begin : begin + len(answer)]) == answer
+
+
+def test_a_template_without_a_prompt_for_answers_is_asked_as_it_writes() -> None:
+    """Control tokens that only past turns have are part of the prompt, and never an answer's."""
+
+    def render(messages: list[dict[str, str]]) -> str:
+        return "".join(f"<|im_start|>{m['role']}\n{m['content']}<|im_end|>\n" for m in messages)
+
+    chat = Chat(render, ["<|im_start|>", "<|im_end|>"])
+    (answer, end) = chat.reply(WORDS, "a b")
+    assert (answer.text, end.text) == ("a b", "<|im_end|>")
+    assert chat.ask(WORDS, "d c")[-1].text == "<|im_end|>\n<|im_start|>assistant\n"
+    assert chat.turns(WORDS)[0][-3].text == "<|im_end|>\n<|im_start|>assistant\n"
+
+
+@pytest.mark.parametrize("name", ["words", "numbers"])
+def test_a_trained_prefix_hides_a_demonstration_alone(model: HuggingFaceModel, name: str) -> None:
+    """All of it but what all begin with, and nothing of what stands before the first."""
+    task = TASKS[name]
+    ids = list(demonstration_sequence(task, model).ids)
+    for row, example in zip(_pairs(task, model), task.demonstrations, strict=True):
+        begin, end = row.hidden
+        hidden, shown = text_of(model, ids[begin:end]), text_of(model, ids[:begin])
+        assert written(example.output, spaced=False) in hidden
+        assert task.instruction not in hidden or not task.instruction
+        assert task.instruction in shown
 
 
 def test_control_tokens_in_a_task_are_ordinary_text(model: HuggingFaceModel) -> None:

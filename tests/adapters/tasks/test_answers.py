@@ -79,6 +79,12 @@ def test_an_option_may_be_named_by_its_words_under_any_marks(marks: str) -> None
         read_answer("(Z)", CHOICE, asked)
 
 
+def test_a_list_by_marks_that_no_view_has_is_text() -> None:
+    """Numbers that skip one are not options; what is in brackets is the answer."""
+    asked = "Which?\nOptions:\n(1) x\n(3) y"
+    assert read_answer("(3)", CHOICE, asked) == "(3)"
+
+
 def test_a_choice_may_end_in_a_mark() -> None:
     """It is read as it is spelled, and without what stands around it."""
     form = AnswerFormat("choice", ("It is a cat.", "Yes!", "Yes"))
