@@ -121,8 +121,9 @@ def decide(
 
     `features` are the probe's; `tried` holds the arms that gave an answer (icl-vote is taken as
     tried), `arms` the training arms on offer, `unavailable` why an arm cannot run or has failed.
-    Those `trained` before for the same demonstrations cost what the vote does, where that is known;
-    not under a certificate, which holds for the order that it was tested in.
+    Those `trained` before for the same demonstrations need no more time than the vote, where that
+    is known. Their price is that of a training all the same, so that the answer to a task does not
+    depend on those before it.
     """
     unavailable = unavailable or {}
     left_out = {arm: why for arm, why in unavailable.items() if arm not in tried}
@@ -139,10 +140,11 @@ def decide(
             left_out[arm] = "the gate was fitted without it"
             continue
         gains[arm] = gate.gain(arm, features, tried, probability)
-        ready = arm in trained and not policy.least and ICL_VOTE in gate.cost.arms
-        costs[arm] = gate.cost.predict(ICL_VOTE if ready else arm, features)
-        if remaining_seconds is not None and not costs[arm] < remaining_seconds:
-            left_out[arm] = f"it needs {costs[arm]:.1f} s of the {remaining_seconds:.1f} s left"
+        costs[arm] = gate.cost.predict(arm, features)
+        ready = arm in trained and ICL_VOTE in gate.cost.arms
+        needed = gate.cost.predict(ICL_VOTE, features) if ready else costs[arm]
+        if remaining_seconds is not None and not needed < remaining_seconds:
+            left_out[arm] = f"it needs {needed:.1f} s of the {remaining_seconds:.1f} s left"
             continue
         if gains[arm] < policy.least:
             left_out[arm] = f"it would gain {gains[arm]:.1%}, less than {policy.least:.1%}"
