@@ -12,7 +12,7 @@ import torch
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
-from autottt.errors import DivergenceError, RestorationError, StoppedError
+from autottt.errors import DivergenceError, LostModelError, RestorationError, StoppedError
 
 CYCLES = 1000
 ROWS = [TokenSequence((5, 6, 7, 8, 9, 10), (False, False, False, True, True, True))]
@@ -118,7 +118,7 @@ def test_a_base_that_was_written_to_is_loaded_again(tiny_model: HuggingFaceModel
         assert tiny_model.verify()
 
 
-def test_a_source_that_is_gone_is_a_restoration_error(
+def test_a_source_that_is_gone_is_a_lost_model(
     tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A base that was written to and cannot be loaded again says so, and is known to be damaged."""
@@ -129,7 +129,7 @@ def test_a_source_that_is_gone_is_a_restoration_error(
     with monkeypatch.context() as patched:
         patched.setattr("autottt.adapters.models.huggingface.load_module", gone)
         fault = Fault("overwritten", on_step=overwrite)
-        with pytest.raises(RestorationError, match="could not be loaded again"):
+        with pytest.raises(LostModelError, match="could not be loaded again"):
             cycle(tiny_model, fault, 0)
         assert not tiny_model.verify()
     tiny_model.reload()
