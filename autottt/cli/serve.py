@@ -11,6 +11,7 @@ import typer
 
 from autottt.cli.exits import not_negative, positive
 from autottt.cli.sources import (
+    ADAPTER_MIB,
     AdapterMib,
     Device,
     DeviceMap,
@@ -47,7 +48,7 @@ def serve(
     adapters: Annotated[
         Path | None, typer.Option(help="A directory of trained adapters, to reuse and to add to.")
     ] = None,
-    adapter_mib: AdapterMib = 256,
+    adapter_mib: AdapterMib = ADAPTER_MIB,
     replicas: Annotated[
         int, typer.Option(help="Processes that answer without training, each with the model.")
     ] = 1,

@@ -23,6 +23,7 @@ from autottt.cli.solving import (
     solve_for_a_human,
 )
 from autottt.cli.sources import (
+    ADAPTER_MIB,
     AdapterMib,
     AnswerKind,
     Choices,
@@ -112,7 +113,7 @@ def solve(
     adapters: Annotated[
         Path | None, typer.Option(help="A directory of trained adapters, to reuse and to add to.")
     ] = None,
-    adapter_mib: AdapterMib = 256,
+    adapter_mib: AdapterMib = ADAPTER_MIB,
     together: Annotated[
         int, typer.Option(help="Tasks of a source that are trained in one pass of the model.")
     ] = 1,

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from autottt.cli.exits import BAD_INPUT, FAILED, say_error
+from autottt.cli.sources import ADAPTER_MIB
 from autottt.cli.startup import import_transformers, loading
 from autottt.errors import FAILURES, InputError, StorageError, StrategyError
 from autottt.strategies.base import no_progress
@@ -38,7 +39,7 @@ class Options:
     seed: int = 0
     attempts: int = 2
     adapters: Path | None = None
-    adapter_mib: int = 256
+    adapter_mib: int = ADAPTER_MIB
     together: int = 1
     compiled: bool = False
     model: str = "embedded"

@@ -42,6 +42,7 @@ Demonstrations = Annotated[
     int | None,
     typer.Option(help="Rows of a table that are shown, else 10; the others are queries."),
 ]
+ADAPTER_MIB = 256  # as of the cache itself, which is not imported for a default
 AdapterMib = Annotated[int, typer.Option(help="MiB of trained adapters to keep.")]
 Instruction = Annotated[str, typer.Option(help="What to do, in words.")]
 AnswerKind = Annotated[

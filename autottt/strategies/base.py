@@ -56,7 +56,7 @@ class RunContext:
 
 
 class Strategy(Protocol):
-    """A way to answer a task. `trains` says whether it attaches a LoRA."""
+    """A way to answer a task. `trains` says whether it attaches an adapter."""
 
     @property
     def name(self) -> str: ...

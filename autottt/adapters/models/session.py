@@ -4,7 +4,7 @@ An adapter is a LoRA, a bias before the head or a key-value prefix; a session ho
 several places, and one pass of the frozen base trains them all. Everything that can go wrong inside
 (an exception, a loss not finite, a deadline, Ctrl-C) leaves by the same door: the adapters are
 taken off, the state around them put back, and the checksum compared. On a mismatch the model is
-loaded again from its source and `RestorationError` is raised.
+loaded again from its source and `RestorationError` is raised, or `LostModelError` where that fails.
 """
 
 from __future__ import annotations
