@@ -14,14 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.attention import attend_one
-from autottt.adapters.models.fused import (
-    computed_as,
-    is_plain,
-    normed,
-    projections,
-    turned,
-    weights_of,
-)
+from autottt.adapters.models.fused import computed_as, is_plain, weights_of
+from autottt.adapters.models.kernels import normed, turned
+from autottt.adapters.models.merged import projections
 
 SMALL = 50e6  # parameters up to which weights are copied for every batch of prompts
 HIDDEN = -1e30  # added to a score; finite, for rows of padding that see nothing

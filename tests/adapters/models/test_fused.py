@@ -39,6 +39,7 @@ def llama(**changes: Any) -> nn.Module:
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of attention are computed in several blocks."""
     monkeypatch.setattr(fused_module, "BLOCK", 8)
+    monkeypatch.setattr(fused_module, "COLUMNS", 4)
 
 
 def started(module: nn.Module, seeds: list[int]) -> dict[str, LoraLinear]:

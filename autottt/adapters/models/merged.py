@@ -1,0 +1,86 @@
+"""The weights of a small Llama's products, with the LoRAs added: a few products for all layers.
+
+What stands before a product is part of its weight: the scale of attention, and the weight of the
+norm that its input has gone through. Layers of one kind are computed together, as each is small.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from autottt.adapters.models.lora_layers import LoraLinear
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class LayerWeights(NamedTuple):
+    """Of one layer and task, (out, in) each."""
+
+    attention: Tensor  # queries, keys and values
+    output: Tensor
+    gates: Tensor  # gate and up
+    down: Tensor
+
+
+class Merged:
+    """The weights of a Llama as they are now; its LoRAs, which may change, are added at each call."""
+
+    def __init__(self, module: Any, dtype: torch.dtype) -> None:
+        layers = module.model.layers
+        self.dtype = dtype
+        self._linears = [list(kind) for kind in zip(*map(projections, layers))]
+        norms = [
+            torch.stack([getattr(layer, name).weight.detach().float() for layer in layers])[:, None]
+            for name in ("input_layernorm", "post_attention_layernorm")
+        ]  # (L, 1, d) each
+        before = [norms[0]] * 3 + [None] + [norms[1]] * 2 + [None]
+        size = int(module.config.head_dim)
+        self._factors = [size**-0.5 if kind == 0 else 1.0 for kind in range(len(PROJECTIONS))]
+        self._before = before
+        self._base = [
+            _times(torch.stack([_plain(linear) for linear in linears]) * factor, norm).to(dtype)
+            for linears, norm, factor in zip(self._linears, before, self._factors)
+        ]
+
+    def weights(self) -> list[list[LayerWeights]]:
+        """Of each layer, of each task that is selected (one where there is no LoRA)."""
+        q, k, v, o, g, u, d = (self._kind(kind) for kind in range(len(PROJECTIONS)))
+        stacks = torch.cat([q, k, v], dim=1), o, torch.cat([g, u], dim=1), d
+        every = [LayerWeights(*each) for each in zip(*(stack.unbind() for stack in stacks))]
+        count = len(every) // len(self._base[0])
+        return [every[i : i + count] for i in range(0, len(every), count)]
+
+    def _kind(self, kind: int) -> Tensor:
+        """(L * tasks, out, in) of one projection of all layers."""
+        base, linears = self._base[kind], self._linears[kind]
+        if not any(isinstance(linear, LoraLinear) for linear in linears):
+            return base
+        a = torch.stack([linear.lora_a for linear in linears])  # (L, K, r, in)
+        b = torch.stack([linear.lora_b for linear in linears])
+        if (selected := linears[0].selected) is not None:
+            a, b = a[:, selected], b[:, selected]
+        a = _times(a, self._before[kind] if self._before[kind] is None else self._before[kind][:, None])
+        b = b * (linears[0].scale * self._factors[kind])
+        tasks = a.shape[1]
+        if tasks > 1:
+            base = base.repeat_interleave(tasks, 0)
+        return torch.baddbmm(base, b.flatten(0, 1).to(self.dtype), a.flatten(0, 1).to(self.dtype))
+
+
+def projections(layer: Any) -> list[nn.Module]:
+    """The seven linear layers of a decoder layer, in the order of `PROJECTIONS`."""
+    parts = (layer.self_attn,) * 4 + (layer.mlp,) * 3
+    return [getattr(part, name) for part, name in zip(parts, PROJECTIONS, strict=True)]
+
+
+def _plain(linear: Any) -> Tensor:
+    base = linear.base if isinstance(linear, LoraLinear) else linear
+    weight: Tensor = base.weight.detach()
+    return weight.float()
+
+
+def _times(weights: Tensor, norm: Tensor | None) -> Tensor:
+    return weights if norm is None else weights * norm
