@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ class KernelsHook(BuildHookInterface):
         if self.target_name != "wheel" or shutil.which(compiler[0]) is None:
             return
         middle = source.with_suffix(".o")
+        checksum = f"-DSOURCE={zlib.crc32(source.read_bytes())}u"
         try:
             # linked without an OpenMP runtime: two in one process would fight for the cores
             for command in (
-                [*compiler, *COMPILE.split(), str(source), "-o", str(middle)],
+                [*compiler, *COMPILE.split(), checksum, str(source), "-o", str(middle)],
                 [*compiler, "-shared", str(middle), "-lm", "-o", str(target)],
             ):
                 subprocess.run(command, check=True, capture_output=True)

@@ -63,12 +63,11 @@ class _Shape:
         return -(-self.length // COLUMNS) * COLUMNS
 
     @property
-    def blocks(self) -> list[tuple[int, int, int]]:
-        """Where each block of attention begins and ends, and the columns that it looks at."""
+    def blocks(self) -> list[tuple[int, int]]:
+        """Where each block of rows of attention begins, and where it and what it sees end."""
         count = max(1, round(self.length / BLOCK))
         inner = [round(self.length * i / count / COLUMNS) * COLUMNS for i in range(1, count)]
-        edges = sorted({0, *inner, self.length})
-        return [(begin, end, -(-end // COLUMNS) * COLUMNS) for begin, end in pairwise(edges)]
+        return list(pairwise(sorted({0, *inner, self.room})))
 
 
 class FusedLlama:
@@ -144,13 +143,6 @@ def computed_as(module: Any) -> Tensor:
     return torch.empty(0, dtype=module.model.embed_tokens.weight.dtype)
 
 
-def weights_of(linear: Any, like: Tensor) -> Sequence[Tensor]:
-    """What stands for the layer in a product with inputs like that: (out, in) for each task."""
-    if isinstance(linear, LoraLinear):
-        return linear.adapted(like).unbind()
-    return [linear.weight.to(like.dtype)]
-
-
 def _is_plain(linear: nn.Module) -> bool:
     if isinstance(linear, LoraLinear):
         return linear.added and _is_plain(linear.base)
@@ -212,30 +204,29 @@ def _spread(x: Tensor, places: Tensor, size: int) -> Tensor:
 
 def _parts(every: Tensor, shape: _Shape) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values (heads * B, S, size) of all heads; keys and values once a head."""
-    q, k, v = every.split([shape.heads, shape.kv_heads, shape.kv_heads])
+    q, k, v = torch.split(every, [shape.heads, shape.kv_heads, shape.kv_heads])
     groups = shape.heads // shape.kv_heads
     if groups > 1:
         k, v = k.repeat_interleave(groups, 0), v.repeat_interleave(groups, 0)
-    return tuple(t.flatten(0, 1) for t in (q, k, v))  # type: ignore[return-value]
+    return q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1)
 
 
 def _attend(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> tuple[list[Tensor], Tensor]:
     """Causal attention: the weights of every block of rows, and the outputs (M, all)."""
     found = []
     outputs = q.new_empty(shape.rows, shape.length, shape.heads, shape.size)
-    for begin, end, columns in shape.blocks:
-        found.append(causal(torch.bmm(q[:, begin:end], k[:, :columns].mT), begin))
-        out = torch.bmm(found[-1], v[:, :columns]).unflatten(0, (shape.heads, shape.rows))  # type: ignore[no-untyped-call]
-        outputs[:, begin:end] = out.permute(1, 2, 0, 3)
+    for begin, end in shape.blocks:
+        found.append(causal(torch.bmm(q[:, begin:end], k[:, :end].mT), begin))
+        out = torch.bmm(found[-1], v[:, :end]).view(shape.heads, shape.rows, -1, shape.size)
+        into = outputs[:, begin:end]
+        into.copy_(out[:, :, : into.shape[1]].permute(1, 2, 0, 3))
     return found, outputs.view(-1, shape.heads * shape.size)
 
 
 def _attend_once(q: Tensor, k: Tensor, v: Tensor, shape: _Shape) -> Tensor:
     """The outputs alone, by torch's kernel, whose scores are fp32; its backward pass is slow."""
-    q, k, v = (
-        t[:, : shape.length].unflatten(0, (shape.heads, shape.rows)).transpose(0, 1)
-        for t in (q, k, v)
-    )
+    parts = (t.view(shape.heads, shape.rows, -1, shape.size) for t in (q, k, v))
+    q, k, v = (t[:, :, : shape.length].transpose(0, 1) for t in parts)
     out = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
     return out.transpose(1, 2).reshape(-1, shape.heads * shape.size)
 
@@ -244,16 +235,18 @@ def _attend_back(
     do: Tensor, q: Tensor, k: Tensor, v: Tensor, weights: Sequence[Tensor], shape: _Shape
 ) -> Tensor:
     """The gradient (M, all) of what `heads` was given."""
-    sizes = shape.rows, shape.length, shape.heads, shape.size
-    do = do.view(sizes).permute(2, 0, 1, 3).flatten(0, 1)  # (heads * B, T, size)
+    own = do.view(shape.rows, shape.length, shape.heads, shape.size).permute(2, 0, 1, 3)
+    do = q.new_zeros(shape.heads, shape.rows, shape.room, shape.size)
+    do[:, :, : shape.length] = own
+    do = do.flatten(0, 1)  # (heads * B, S, size)
     every = q.new_zeros(shape.heads + 2 * shape.kv_heads, shape.rows, shape.room, shape.size)
     dq, dk, dv = _parts(every, shape)  # in its memory, where no keys are shared
-    for (begin, end, columns), p in zip(shape.blocks, weights, strict=True):
+    for (begin, end), p in zip(shape.blocks, weights, strict=True):
         own = do[:, begin:end]
-        dv[:, :columns].baddbmm_(p.mT, own)
-        ds = causal_back(torch.bmm(own, v[:, :columns].mT), p, begin)
-        dq[:, begin:end] = torch.bmm(ds, k[:, :columns])
-        dk[:, :columns].baddbmm_(ds.mT, q[:, begin:end])
+        dv[:, :end].baddbmm_(p.mT, own)
+        ds = causal_back(torch.bmm(own, v[:, :end].mT), p, begin)
+        dq[:, begin:end] = torch.bmm(ds, k[:, :end])
+        dk[:, :end].baddbmm_(ds.mT, q[:, begin:end])
     if shape.kv_heads < shape.heads:
         for place, of in enumerate((dk, dv)):
             into = every[shape.heads + place * shape.kv_heads :][: shape.kv_heads]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from autottt.adapters.models.fingerprint import is_split
 from autottt.adapters.models.fused import computed_as
 from autottt.adapters.models.kernels import turned
-from autottt.adapters.models.merged import projections
 from autottt.adapters.models.lora_layers import LoraLinear
+from autottt.adapters.models.merged import projections
 
 SHARING = ((0, 1, 2), (3,), (4, 5), (6,))  # places in `PROJECTIONS` that read the same input
 

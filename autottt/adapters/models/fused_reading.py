@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.attention import attend_one
-from autottt.adapters.models.fused import computed_as, is_plain, weights_of
-from autottt.adapters.models.kernels import normed, turned
+from autottt.adapters.models.fused import computed_as, is_plain
+from autottt.adapters.models.kernels import gated, normed, turned
+from autottt.adapters.models.lora_layers import LoraLinear
 from autottt.adapters.models.merged import projections
 
 SMALL = 50e6  # parameters up to which weights are copied for every batch of prompts
@@ -53,8 +54,7 @@ class FusedReader:
                     q, x = q[:, :, -1:], x.view(rows, length, -1)[:, -1]
                 attend = attend_one if q.shape[2] == 1 else _attend_many
                 x = torch.addmm(x, attend(q, keys, values, hidden).reshape(len(x), -1), wo)
-                gate, up = (normed(x, eps)[0] * norm2 @ w2).chunk(2, dim=-1)
-                x = torch.addmm(x, nn.functional.silu(gate) * up, wd)
+                x = torch.addmm(x, gated(normed(x, eps)[0] * norm2 @ w2), wd)
         logits: Tensor = self._module.lm_head(model.norm(x).view(rows, -1, x.shape[-1]))
         return logits
 
@@ -78,11 +78,19 @@ def can_read(module: Any) -> bool:
 
 def _weights(layer: Any, size: int, like: Tensor) -> list[Tensor]:
     """The weights of each norm and the two matrices (in, out) that follow it."""
-    wq, wk, wv, wo, wg, wu, wd = (weights_of(linear, like)[0] for linear in projections(layer))
+    wq, wk, wv, wo, wg, wu, wd = (_weight(linear, like) for linear in projections(layer))
     norms = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
     norm1, norm2 = (norm.to(like.dtype) for norm in norms)
     w1 = torch.cat([wq * size**-0.5, wk, wv])  # the scale of attention is in the queries
     return [norm1, w1.T, wo.T, norm2, torch.cat([wg, wu]).T, wd.T]
+
+
+def _weight(linear: Any, like: Tensor) -> Tensor:
+    """What stands for the layer in a product with inputs like that: (out, in)."""
+    if isinstance(linear, LoraLinear):
+        return linear.adapted(like)[0]
+    weight: Tensor = linear.weight
+    return weight.to(like.dtype)
 
 
 def _attend_many(q: Tensor, keys: Tensor, values: Tensor, hidden: Tensor | None) -> Tensor:

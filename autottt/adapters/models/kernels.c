@@ -24,13 +24,16 @@ INLINE float wide(bf16 x) {
     return y;
 }
 
-/* To the nearest, ties to even; not a number stays that. */
+/* To the nearest, ties to even. What is not a number stays that: its lower bits, which come from a
+ * bf16 or from the machine, are zero. */
 INLINE bf16 narrow(float x) {
     uint32_t bits;
     memcpy(&bits, &x, 4);
-    uint32_t near = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    return (bf16)(x != x ? 0x7fc0 : near);
+    return (bf16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
+
+/* A whole number that is greater for a greater number; it is its own inverse. */
+INLINE int16_t ordered(bf16 x) { return (int16_t)(x ^ (((int16_t)x >> 15) & 0x7fff)); }
 
 /* exp by 2^n times a polynomial (Cephes), to about 1e-7; what is too small is 0. */
 INLINE float exponential(float x) {
@@ -203,9 +206,10 @@ FAST static void causal_rows(i64 begin, i64 end, void *const *at, const i64 *n, 
         bf16 *x = scores + i * columns;
         i64 seen = first + i % block + 1, whole = upto(seen, columns);
         for (i64 j = seen; j < whole; j++) x[j] = 0xff80; /* minus infinity */
-        float top = wide(x[0]), sum = 0;
-#pragma omp simd reduction(max : top)
-        for (i64 j = 0; j < whole; j++) top = wide(x[j]) > top ? wide(x[j]) : top;
+        int16_t most = INT16_MIN;
+#pragma omp simd reduction(max : most)
+        for (i64 j = 0; j < whole; j++) most = ordered(x[j]) > most ? ordered(x[j]) : most;
+        float top = wide((bf16)ordered((bf16)most)), sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (i64 j = 0; j < whole; j++) {
             float y = exponential(wide(x[j]) - top);
@@ -281,3 +285,6 @@ void causal_back(void *grads, void *weights, i64 rows, i64 block, i64 first, i64
     i64 n[] = {block, first, columns};
     shared(causal_back_rows, rows, columns, at, n, 0);
 }
+
+/* The checksum of the source, by which a library of another version is known. */
+uint32_t source(void) { return SOURCE; }

@@ -1,4 +1,4 @@
-"""What a decoder layer does between its products, each in one pass over memory where that is compiled.
+"""What a decoder layer does between its products, each in one pass over memory.
 
 `kernels.c` is compiled when the package is installed, if there is a C compiler. It computes bf16 on
 a CPU, in fp32 inside; everything else, and everything without it, is computed by torch's operations
@@ -8,6 +8,7 @@ here, with the same results up to rounding.
 from __future__ import annotations
 
 import ctypes
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,14 @@ _POINTERS = {  # of each function; what follows them are sizes, and the epsilon 
 
 @cache
 def compiled() -> Any:
-    """The compiled functions, or None where there are none that load."""
+    """The compiled functions, or None where there are none of this source that load."""
     try:
         library = ctypes.CDLL(str(LIBRARY))
+        source = zlib.crc32(LIBRARY.with_name("kernels.c").read_bytes())
     except OSError:
+        return None
+    library.source.restype = ctypes.c_uint32
+    if library.source() != source:
         return None
     for name, (pointers, sizes) in _POINTERS.items():
         function = getattr(library, name)

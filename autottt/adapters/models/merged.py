@@ -6,7 +6,7 @@ norm that its input has gone through. Layers of one kind are computed together, 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,23 +26,21 @@ class LayerWeights(NamedTuple):
 
 
 class Merged:
-    """The weights of a Llama as they are now; its LoRAs, which may change, are added at each call."""
+    """The weights of a Llama as they are now; what its LoRAs then are is added at each call."""
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         layers = module.model.layers
         self.dtype = dtype
-        self._linears = [list(kind) for kind in zip(*map(projections, layers))]
-        norms = [
+        self._linears: list[list[Any]] = [list(kind) for kind in zip(*map(projections, layers))]
+        first, second = (
             torch.stack([getattr(layer, name).weight.detach().float() for layer in layers])[:, None]
             for name in ("input_layernorm", "post_attention_layernorm")
-        ]  # (L, 1, d) each
-        before = [norms[0]] * 3 + [None] + [norms[1]] * 2 + [None]
-        size = int(module.config.head_dim)
-        self._factors = [size**-0.5 if kind == 0 else 1.0 for kind in range(len(PROJECTIONS))]
-        self._before = before
+        )  # (L, 1, d) each
+        self._before = [first] * 3 + [None] + [second] * 2 + [None]
+        self._factors = [int(module.config.head_dim) ** -0.5] + [1.0] * 6
         self._base = [
             _times(torch.stack([_plain(linear) for linear in linears]) * factor, norm).to(dtype)
-            for linears, norm, factor in zip(self._linears, before, self._factors)
+            for linears, norm, factor in zip(self._linears, self._before, self._factors)
         ]
 
     def weights(self) -> list[list[LayerWeights]]:
@@ -62,12 +60,10 @@ class Merged:
         b = torch.stack([linear.lora_b for linear in linears])
         if (selected := linears[0].selected) is not None:
             a, b = a[:, selected], b[:, selected]
-        a = _times(a, self._before[kind] if self._before[kind] is None else self._before[kind][:, None])
+        a = _times(a.transpose(0, 1), self._before[kind]).transpose(0, 1)
         b = b * (linears[0].scale * self._factors[kind])
-        tasks = a.shape[1]
-        if tasks > 1:
-            base = base.repeat_interleave(tasks, 0)
-        return torch.baddbmm(base, b.flatten(0, 1).to(self.dtype), a.flatten(0, 1).to(self.dtype))
+        a, b = (matrix.flatten(0, 1).to(self.dtype) for matrix in (a, b))
+        return torch.baddbmm(base.repeat_interleave(len(a) // len(base), 0), b, a)
 
 
 def projections(layer: Any) -> list[nn.Module]:
@@ -78,8 +74,7 @@ def projections(layer: Any) -> list[nn.Module]:
 
 def _plain(linear: Any) -> Tensor:
     base = linear.base if isinstance(linear, LoraLinear) else linear
-    weight: Tensor = base.weight.detach()
-    return weight.float()
+    return cast(Tensor, base.weight).detach().float()
 
 
 def _times(weights: Tensor, norm: Tensor | None) -> Tensor:

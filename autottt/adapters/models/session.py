@@ -37,6 +37,7 @@ from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.fused_beside import BesideLlama, beside
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
+from autottt.adapters.models.memory import keep_freed
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.progress import Run, rate
@@ -188,6 +189,8 @@ class AdapterSession:
             Run(k, agreed(batch), of and HeldOut(agreed(of.sequences), of.turns))
             for k, (batch, of) in enumerate(zip(batches, watched))
         ]
+        if self._owner.device == "cpu":
+            keep_freed()
         self._check(runs, parameters, settings)
         try:
             for step in range(settings.steps):
