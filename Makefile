@@ -26,9 +26,10 @@ bench: $(STAMP)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f autottt/adapters/models/libkernels.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt hatch_build.py autottt/adapters/models/kernels.c
 	@$(or $(PYTHON),false) -c '$(NEW)' 2>/dev/null || { echo "Python 3.11 or newer is needed: apt install python3 python3-venv, or PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@! test -f $(VENV)/pyvenv.cfg || $(BIN)/python -c '$(NEW)' 2>/dev/null || rm -rf $(VENV)
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV) || \

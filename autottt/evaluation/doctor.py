@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
+from autottt.adapters.models.fused_reading import can_read
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.kernels import compiled
 from autottt.adapters.models.lora_layers import lora_targets
 from autottt.adapters.models.memory import free_bytes
 from autottt.runner.attempts import TASK_FAILURES
@@ -56,6 +58,7 @@ def examine(model: HuggingFaceModel, task: Task = SAMPLE) -> Iterator[Finding]:
         ("tokenizer", _tokenizer(model)),
         ("context", _context(model, task)),
         ("attention", _attention(model)),
+        ("kernels", _kernels(model)),
         ("LoRA", _lora(model)),
         ("memory", _memory(model, task)),
     ):
@@ -124,6 +127,20 @@ def _attention(model: HuggingFaceModel) -> Generator[Finding, None, None]:
             "note",
             "over a window or by slot: what prompts share is read anew for each of them",
         )
+
+
+def _kernels(model: HuggingFaceModel) -> Generator[Finding, None, None]:
+    if not can_read(model.module):
+        return  # nothing of it would use them
+    if compiled() is None:
+        yield Finding(
+            "kernels",
+            "note",
+            "none that were compiled and load, so training is slower; with gcc (apt install gcc) "
+            "install autottt again (pip install --force-reinstall --no-deps --no-cache-dir)",
+        )
+    else:
+        yield Finding("kernels", "ok", "compiled, for training and answers on the CPU")
 
 
 def _lora(model: HuggingFaceModel) -> Generator[Finding, None, None]:

@@ -10,6 +10,7 @@ import torch
 
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.session import AdapterSession
+from autottt.evaluation import doctor
 from autottt.evaluation.doctor import Finding, examine
 
 
@@ -55,6 +56,17 @@ def test_a_model_that_cannot_be_trained_still_answers(
     found = by_name(tiny_model)
     assert found["adaptation"].text == "TypeError: no gradient here"
     assert [found[name].status for name in ("adaptation", "icl", "ttt")] == ["fails", "ok", "fails"]
+
+
+@pytest.mark.parametrize(("library", "status"), [(object(), "ok"), (None, "note")])
+def test_an_install_without_a_compiler_is_said(
+    library: object, status: str, embedded: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a model that would use compiled kernels: there are some, or how to get them."""
+    monkeypatch.setattr(doctor, "compiled", lambda: library)
+    finding = next(found for found in examine(embedded) if found.about == "kernels")
+    assert finding.status == status
+    assert ("gcc" in finding.text) == (library is None)
 
 
 def test_every_part_is_tried(tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,7 +103,9 @@ class FusedLlama:
         model, config = self._module.model, self._module.config
         rows, length = chosen.shape
         places = torch.arange(length, device=x.device)[None]
-        cos, sin = (table[0] for table in model.rotary_emb(torch.empty(0), places))  # in fp32
+        cos, sin = (
+            table[0] for table in model.rotary_emb(x.new_empty(0, dtype=torch.float32), places)
+        )
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         size, eps, trained = len(cos[0]), config.rms_norm_eps, torch.is_grad_enabled()
         shape = _Shape(rows, length, heads, kv_heads, size, eps, cos, sin, trained)
@@ -126,13 +128,17 @@ def is_plain(module: Any) -> bool:
     return module.config.hidden_act == "silu" and all(map(_is_plain, linears))
 
 
+def is_uniform(module: Any) -> bool:
+    """Whether all the linear layers of its decoder layers have a LoRA, or none has."""
+    linears = [each for layer in module.model.layers for each in projections(layer)]
+    return len({isinstance(each, LoraLinear) for each in linears}) == 1
+
+
 def fused(module: Any) -> FusedLlama | None:
     """The faster training forward of a model with a LoRA on every layer, where it has one."""
-    if not is_plain(module) or module.config.attention_dropout:
+    if not is_plain(module) or module.config.attention_dropout or not is_uniform(module):
         return None
-    linears = [each for layer in module.model.layers for each in projections(layer)]
-    every = all(isinstance(each, LoraLinear) for each in linears)
-    return FusedLlama(module) if every else None
+    return FusedLlama(module)
 
 
 def computed_as(module: Any) -> Tensor:

@@ -32,7 +32,7 @@ from autottt.adapters.models.decoding import (
     score_answers,
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
-from autottt.adapters.models.fused import FusedLlama
+from autottt.adapters.models.fused import FusedLlama, is_uniform
 from autottt.adapters.models.fused_beside import is_plain_llama
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.loading import (
@@ -266,14 +266,21 @@ class HuggingFaceModel:
     @_everywhere
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
-        return [score for chunk in chunks(sequences, BATCH_TOKENS) for score in self._score(chunk)]
+        fused = FusedLlama(self.module) if self._scores_fused() else None
+        return [
+            score
+            for chunk in chunks(sequences, BATCH_TOKENS)
+            for score in self._score(chunk, fused)
+        ]
 
-    def _score(self, sequences: Sequence[TokenSequence]) -> Iterator[Score]:
+    def _score(
+        self, sequences: Sequence[TokenSequence], fused: FusedLlama | None
+    ) -> Iterator[Score]:
         ids, mask, targets = self.pad(sequences)
         chosen = nn.functional.pad(targets[:, 1:] >= 0, (0, 1))  # (B, T) what a target follows
         with self.autocast():
-            if chosen.any() and self._scores_fused():
-                logits = FusedLlama(self.module).logits(ids, chosen)  # (N, V)
+            if fused is not None and chosen.any():
+                logits = fused.logits(ids, chosen)  # (N, V)
             else:
                 columns = chosen.any(0).nonzero()[:, 0].cpu()  # places where some row has a target
                 logits = self.forward(ids, mask, sequences, logits_to_keep=columns).logits
@@ -290,7 +297,7 @@ class HuggingFaceModel:
 
     def _scores_fused(self) -> bool:
         plain = type(self.module.get_output_embeddings()) is nn.Linear  # and not one with a bias
-        return self.prefix is None and plain and can_read(self.module)
+        return self.prefix is None and plain and can_read(self.module) and is_uniform(self.module)
 
     @_everywhere
     @torch.inference_mode()

@@ -7,10 +7,15 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+/* The machine's vectors are chosen when it is loaded; without that torch's operations are faster. */
+#if !defined(__x86_64__)
+#define FAST
+#elif !defined(__GLIBC__) || defined(__clang__)
+#error "gcc and glibc are needed"
+#elif __GNUC__ >= 12
 #define FAST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
-#define FAST
+#define FAST __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
@@ -68,7 +73,9 @@ static void shared(rows_of each, i64 rows, i64 size, void *const *at, const i64 
         extern int omp_get_num_threads(void), omp_get_thread_num(void);
         threads = omp_get_num_threads(), thread = omp_get_thread_num();
 #endif
-        each(rows * thread / threads, rows * (thread + 1) / threads, at, n, eps);
+        if (threads > parts) threads = parts < 1 ? 1 : parts;
+        if (thread < threads)
+            each(rows * thread / threads, rows * (thread + 1) / threads, at, n, eps);
     }
 }
 

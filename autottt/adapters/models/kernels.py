@@ -1,8 +1,8 @@
 """What a decoder layer does between its products, each in one pass over memory.
 
-`kernels.c` is compiled when the package is installed, if there is a C compiler. It computes bf16 on
-a CPU, in fp32 inside; everything else, and everything without it, is computed by torch's operations
-here, with the same results up to rounding.
+`kernels.c` is compiled when the package is installed, if gcc is there. It computes bf16 on a CPU, in
+fp32 inside; everything else, and everything without it, is computed by torch's operations here, with
+the same results up to rounding.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def compiled() -> Any:
     try:
         library = ctypes.CDLL(str(LIBRARY))
         source = zlib.crc32(LIBRARY.with_name("kernels.c").read_bytes())
-    except OSError:
+        library.source.restype = ctypes.c_uint32
+    except (OSError, AttributeError):
         return None
-    library.source.restype = ctypes.c_uint32
     if library.source() != source:
         return None
     for name, (pointers, sizes) in _POINTERS.items():
@@ -52,7 +52,8 @@ def normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """x (M, d) over its root mean square, and one over that (M, 1) in fp32."""
     if (library := _for(x)) is not None:
         y, scale = torch.empty_like(x), x.new_empty(len(x), 1, dtype=torch.float32)
-        library.normed(*_at(x, y, scale), *x.shape, eps)
+        rows, width = x.shape
+        library.normed(*_at(x, y, scale), rows, width, eps)
         return y, scale
     wide = x.to(torch.float32, copy=True)
     scale = wide.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
@@ -61,9 +62,10 @@ def normed(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
 
 def normed_back(dn: Tensor, n: Tensor, scale: Tensor, more: Tensor) -> Tensor:
     """The gradient (M, d) of the x of `normed`, and `more` (M, d) added."""
-    if (library := _for(dn, n, more)) is not None:
+    if (library := _for(dn, n, more, fp32=(scale,))) is not None:
+        rows, width = n.shape
         dx = torch.empty_like(n)
-        library.normed_back(*_at(dn, n, scale, more, dx), *n.shape)
+        library.normed_back(*_at(dn, n, scale, more, dx), rows, width)
         return dx
     along = (dn * n).mean(-1, keepdim=True, dtype=torch.float32).to(dn.dtype)
     return torch.addcmul(more, torch.addcmul(dn, n, along, value=-1), scale.to(dn.dtype))
@@ -102,7 +104,7 @@ def heads(both: Tensor, cos: Tensor, sin: Tensor, sizes: tuple[int, int, int, in
     length, size = cos.shape
     y = both.new_empty(every, rows, room, size)
     y[:, :, length:] = 0
-    if (library := _for(both, dtype_of=(cos, sin))) is not None:
+    if (library := _for(both, fp32=(cos, sin))) is not None:
         counts = every, turning, size, rows, length, room
         library.heads(*_at(both, cos, sin, y), *counts)
         return y
@@ -117,7 +119,7 @@ def heads_back(dy: Tensor, cos: Tensor, sin: Tensor, turning: int) -> Tensor:
     every, rows, room, size = dy.shape
     length = len(cos)
     dboth = dy.new_empty(rows * length, every * size)
-    if (library := _for(dy, dtype_of=(cos, sin))) is not None:
+    if (library := _for(dy, fp32=(cos, sin))) is not None:
         counts = every, turning, size, rows, length, room
         library.heads_back(*_at(dboth, cos, sin, dy), *counts)
         return dboth
@@ -129,7 +131,10 @@ def heads_back(dy: Tensor, cos: Tensor, sin: Tensor, turning: int) -> Tensor:
 
 
 def causal(scores: Tensor, first: int) -> Tensor:
-    """Softmax of (N, rows, columns), row i over its first `first` + i + 1 columns, in place."""
+    """Softmax of (N, rows, columns), row i over its first `first` + i + 1 columns.
+
+    It may be written over the scores.
+    """
     if (library := _for(scores)) is not None:
         count, rows, columns = scores.shape
         library.causal(*_at(scores), count * rows, rows, first, columns)
@@ -139,7 +144,10 @@ def causal(scores: Tensor, first: int) -> Tensor:
 
 
 def causal_back(grads: Tensor, weights: Tensor, first: int) -> Tensor:
-    """The gradient of the argument of `causal`, which gave the weights, in the place of theirs."""
+    """The gradient of the argument of `causal`, which gave the weights, from that of the weights.
+
+    It may be written over the latter.
+    """
     if (library := _for(grads, weights)) is not None:
         count, rows, columns = grads.shape
         library.causal_back(*_at(grads, weights), count * rows, rows, first, columns)
@@ -159,11 +167,11 @@ def turned(x: Tensor, cos: Tensor, sin: Tensor, y: Tensor | None = None) -> Tens
     return y
 
 
-def _for(*tensors: Tensor, dtype_of: tuple[Tensor, ...] = ()) -> Any:
-    """The compiled functions, if they can read these bf16 tensors and fp32 tables."""
+def _for(*bf16: Tensor, fp32: tuple[Tensor, ...] = ()) -> Any:
+    """The compiled functions, if they can read these tensors of these types."""
     fits = all(
         t.dtype is dtype and t.device.type == "cpu" and t.is_contiguous()
-        for group, dtype in ((tensors, torch.bfloat16), (dtype_of, torch.float32))
+        for group, dtype in ((bf16, torch.bfloat16), (fp32, torch.float32))
         for t in group
     )
     return compiled() if fits else None

@@ -26,7 +26,10 @@ class LayerWeights(NamedTuple):
 
 
 class Merged:
-    """The weights of a Llama as they are now; what its LoRAs then are is added at each call."""
+    """The weights of a Llama as they are now; what its LoRAs then are is added at each call.
+
+    Either all of its linear layers have a LoRA or none has.
+    """
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
         layers = module.model.layers
@@ -47,14 +50,16 @@ class Merged:
         """Of each layer, of each task that is selected (one where there is no LoRA)."""
         q, k, v, o, g, u, d = (self._kind(kind) for kind in range(len(PROJECTIONS)))
         stacks = torch.cat([q, k, v], dim=1), o, torch.cat([g, u], dim=1), d
-        every = [LayerWeights(*each) for each in zip(*(stack.unbind() for stack in stacks))]
+        every = [
+            LayerWeights(*each) for each in zip(*(stack.unbind() for stack in stacks), strict=True)
+        ]
         count = len(every) // len(self._base[0])
         return [every[i : i + count] for i in range(0, len(every), count)]
 
     def _kind(self, kind: int) -> Tensor:
         """(L * tasks, out, in) of one projection of all layers."""
         base, linears = self._base[kind], self._linears[kind]
-        if not any(isinstance(linear, LoraLinear) for linear in linears):
+        if not isinstance(linears[0], LoraLinear):
             return base
         a = torch.stack([linear.lora_a for linear in linears])  # (L, K, r, in)
         b = torch.stack([linear.lora_b for linear in linears])
@@ -63,7 +68,9 @@ class Merged:
         a = _times(a.transpose(0, 1), self._before[kind]).transpose(0, 1)
         b = b * (linears[0].scale * self._factors[kind])
         a, b = (matrix.flatten(0, 1).to(self.dtype) for matrix in (a, b))
-        return torch.baddbmm(base.repeat_interleave(len(a) // len(base), 0), b, a)
+        if len(a) > len(base):
+            base = base.repeat_interleave(len(a) // len(base), 0)
+        return torch.baddbmm(base, b, a)
 
 
 def projections(layer: Any) -> list[nn.Module]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models import fused as fused_module
+from autottt.adapters.models import kernels
 from autottt.adapters.models.base import LoraSettings
 from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.fused_beside import Beside, BesideLlama, beside
@@ -94,6 +95,31 @@ def test_losses_and_gradients_are_those_of_the_layers_one_by_one(
     assert ours[0] == pytest.approx(theirs[0], rel=1e-5)
     for name, gradient in theirs[1].items():
         torch.testing.assert_close(ours[1][name], gradient, rtol=1e-3, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("having", [True, False])
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("length", [33, 150])
+def test_bf16_gradients_are_those_of_fp32_up_to_rounding(
+    length: int, tasks: int, having: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks and columns as they are, with the compiled kernels where there are some and without."""
+    monkeypatch.undo()
+    if not having:
+        monkeypatch.setattr(kernels, "compiled", lambda: None)
+    module = llama(max_position_embeddings=256, hidden_size=64, intermediate_size=96)
+    layers = started(module, list(range(tasks)))
+    generator = torch.Generator().manual_seed(2)
+    ids = torch.randint(0, 40, (2 * tasks, length), generator=generator)
+    chosen = torch.rand(ids.shape, generator=generator) < 0.5
+    wanted = torch.randint(0, 40, (int(chosen.sum()),), generator=generator)
+    wide = loss_and_gradients(FusedLlama(module).logits(ids, chosen), wanted, layers)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = FusedLlama(module).logits(ids, chosen)
+    ours = loss_and_gradients(logits.float(), wanted, layers)
+    assert ours[0] == pytest.approx(wide[0], rel=0.01)
+    for name, gradient in wide[1].items():
+        assert (ours[1][name] - gradient).norm() < 0.05 * gradient.norm(), name
 
 
 @pytest.mark.parametrize("kind", [FusedLlama, BesideLlama])

@@ -17,9 +17,7 @@ from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.kernels import compiled
 from autottt.strategies.ttt import TTT
 
-needs_them = pytest.mark.skipif(
-    compiled() is None, reason="no C compiler was there to install with"
-)
+needs_them = pytest.mark.skipif(compiled() is None, reason="there was no gcc to install with")
 sizes = st.integers(1, 70)
 seeds = st.integers(0, 2**31 - 1)
 
@@ -37,9 +35,9 @@ def alike(ours: Tensor, wide: Tensor) -> None:
 
 
 def test_they_were_compiled_where_there_is_a_compiler() -> None:
-    """An install beside a C compiler has them; else everything would silently be slower."""
-    if shutil.which("cc") is None:
-        pytest.skip("there is no C compiler")
+    """An install beside gcc has them; else everything would silently be slower."""
+    if shutil.which("gcc") is None:
+        pytest.skip("there is no gcc")
     assert compiled() is not None
 
 
@@ -116,17 +114,48 @@ def test_attention_looks_at_what_is_before_it(
 
 
 @needs_them
-@pytest.mark.parametrize("value", [torch.nan, -torch.nan])
-def test_what_is_not_a_number_stays_that(value: float) -> None:
+@pytest.mark.parametrize("bits", [0x7FC0, 0xFFC0, 0x7FFF, 0xFFFF])
+def test_what_is_not_a_number_stays_that(bits: int) -> None:
     """A loss that is not finite is noticed, whatever went through the kernels."""
     x = drawn(0, 3, 40)
-    x[1, 7] = value
+    x.view(torch.int16)[1, 7] = bits - 0x10000 if bits > 0x7FFF else bits
     rows = [kernels.normed(x, 1e-6)[0], kernels.gated(x), kernels.causal(x[None].clone(), 40)[0]]
     for found in rows:
         assert found[1].isnan().any()
         assert found[[0, 2]].isfinite().all()
     assert kernels.normed_back(x, x, torch.ones(3, 1), x)[1].isnan().any()
     assert kernels.gated_back(x[:, :20].contiguous(), x)[1].isnan().any()
+
+
+@needs_them
+def test_threads_share_the_rows() -> None:
+    """What is large enough for several threads is what one of them computes, bit for bit."""
+    threads = torch.get_num_threads()
+    found = []
+    for count in (1, 3):
+        torch.set_num_threads(count)
+        try:
+            x, both = drawn(0, 1001, 192), drawn(1, 1001, 384)
+            n, scale = kernels.normed(x, 1e-6)
+            tables = [drawn(i, 91, 24).float() for i in (2, 3)]
+            y = kernels.heads(both, *tables, (11, 96, 16, 12))
+            weights = kernels.causal(drawn(4, 6, 91, 96), 0)
+            found.append(
+                [
+                    n,
+                    kernels.normed_back(x, n, scale, x),
+                    kernels.gated(both),
+                    kernels.gated_back(x, both),
+                    y,
+                    kernels.heads_back(y, *tables, 12),
+                    weights,
+                    kernels.causal_back(drawn(5, 6, 91, 96), weights, 0),
+                ]
+            )
+        finally:
+            torch.set_num_threads(threads)
+    for one, several in zip(*found, strict=True):
+        torch.testing.assert_close(one, several, rtol=0, atol=0)
 
 
 @needs_them
@@ -142,6 +171,7 @@ def test_a_library_of_another_source_is_not_used(
     assert compiled.__wrapped__() is None
 
 
+@needs_them
 def test_training_learns_the_same_without_them(
     embedded: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

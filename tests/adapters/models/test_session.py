@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autottt.adapters.models import fingerprint as fingerprint_module
+from autottt.adapters.models import huggingface as huggingface_module
 from autottt.adapters.models import session as session_module
 from autottt.adapters.models.base import HeldOut, LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fingerprint import Snapshot, checksum, fingerprint
@@ -274,6 +275,40 @@ def test_the_lora_is_that_of_peft(
         gradient = pair.lora_A["default"].weight.grad
         assert layer.lora_a.grad is not None
         torch.testing.assert_close(gradient, layer.lora_a.grad[0], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "seeds"),
+    [
+        (("layers.1.self_attn.q_proj",), [0]),
+        (("o_proj",), [0, 1]),
+        (("q_proj", "v_proj"), [0, 1]),
+    ],
+)
+def test_a_lora_on_some_of_the_layers_is_scored_by_all_of_them(
+    targets: tuple[str, ...],
+    seeds: list[int],
+    embedded: HuggingFaceModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scores are those of the model's own layers, for one task's LoRA or those of two at once."""
+    settings = LoraSettings(rank=64, alpha=128, targets=targets)
+    rows = [TokenSequence(tuple(range(48, 68)), (False,) + (True,) * 19)] * 2
+    with embedded.session(settings, seeds=seeds) as session:
+        for place, seed in enumerate(seeds):
+            generator = torch.Generator().manual_seed(seed)
+            state = {
+                name: value + 0.02 * torch.randn(value.shape, generator=generator)
+                for name, value in session.state(place).items()
+            }
+            session.load(place, state)
+        found = embedded.score(rows)
+        monkeypatch.setattr(huggingface_module, "can_read", lambda module: False)
+        plain = embedded.score(rows)
+    for ours, theirs in zip(found, plain, strict=True):
+        assert ours.log_probabilities == pytest.approx(theirs.log_probabilities, abs=0.1)
+    if len(seeds) > 1:
+        assert found[0].log_probabilities != found[1].log_probabilities
 
 
 def test_targets_that_match_nothing_are_a_typed_error(tiny_model: HuggingFaceModel) -> None:
