@@ -103,9 +103,8 @@ class FusedLlama:
         model, config = self._module.model, self._module.config
         rows, length = chosen.shape
         places = torch.arange(length, device=x.device)[None]
-        cos, sin = (
-            table[0] for table in model.rotary_emb(x.new_empty(0, dtype=torch.float32), places)
-        )
+        tables = model.rotary_emb(x.new_empty(0, dtype=torch.float32), places)  # (1, T, size) each
+        cos, sin = (table[0] for table in tables)
         heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
         size, eps, trained = len(cos[0]), config.rms_norm_eps, torch.is_grad_enabled()
         shape = _Shape(rows, length, heads, kv_heads, size, eps, cos, sin, trained)

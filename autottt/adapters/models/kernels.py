@@ -1,8 +1,8 @@
 """What a decoder layer does between its products, each in one pass over memory.
 
-`kernels.c` is compiled when the package is installed, if gcc is there. It computes bf16 on a CPU, in
-fp32 inside; everything else, and everything without it, is computed by torch's operations here, with
-the same results up to rounding.
+`kernels.c` is compiled when the package is installed, if gcc is there. It computes bf16 on a CPU,
+in fp32 inside; everything else, and everything without it, is computed by torch's operations here,
+with the same results up to rounding.
 """
 
 from __future__ import annotations

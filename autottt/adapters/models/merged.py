@@ -50,9 +50,8 @@ class Merged:
         """Of each layer, of each task that is selected (one where there is no LoRA)."""
         q, k, v, o, g, u, d = (self._kind(kind) for kind in range(len(PROJECTIONS)))
         stacks = torch.cat([q, k, v], dim=1), o, torch.cat([g, u], dim=1), d
-        every = [
-            LayerWeights(*each) for each in zip(*(stack.unbind() for stack in stacks), strict=True)
-        ]
+        each = zip(*(stack.unbind() for stack in stacks), strict=True)
+        every = [LayerWeights(*weights) for weights in each]
         count = len(every) // len(self._base[0])
         return [every[i : i + count] for i in range(0, len(every), count)]
 

@@ -103,7 +103,7 @@ def test_losses_and_gradients_are_those_of_the_layers_one_by_one(
 def test_bf16_gradients_are_those_of_fp32_up_to_rounding(
     length: int, tasks: int, having: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks and columns as they are, with the compiled kernels where there are some and without."""
+    """Blocks and columns as they are, with compiled kernels where there are some and without."""
     monkeypatch.undo()
     if not having:
         monkeypatch.setattr(kernels, "compiled", lambda: None)

@@ -137,8 +137,8 @@ def test_threads_share_the_rows() -> None:
         try:
             x, both = drawn(0, 1001, 192), drawn(1, 1001, 384)
             n, scale = kernels.normed(x, 1e-6)
-            tables = [drawn(i, 91, 24).float() for i in (2, 3)]
-            y = kernels.heads(both, *tables, (11, 96, 16, 12))
+            cos, sin = (drawn(i, 91, 24).float() for i in (2, 3))
+            y = kernels.heads(both, cos, sin, (11, 96, 16, 12))
             weights = kernels.causal(drawn(4, 6, 91, 96), 0)
             found.append(
                 [
@@ -147,7 +147,7 @@ def test_threads_share_the_rows() -> None:
                     kernels.gated(both),
                     kernels.gated_back(x, both),
                     y,
-                    kernels.heads_back(y, *tables, 12),
+                    kernels.heads_back(y, cos, sin, 12),
                     weights,
                     kernels.causal_back(drawn(5, 6, 91, 96), weights, 0),
                 ]
