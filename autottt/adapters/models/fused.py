@@ -127,17 +127,17 @@ def is_plain(module: Any) -> bool:
     return module.config.hidden_act == "silu" and all(map(_is_plain, linears))
 
 
-def is_uniform(module: Any) -> bool:
-    """Whether all the linear layers of its decoder layers have a LoRA, or none has."""
-    linears = [each for layer in module.model.layers for each in projections(layer)]
-    return len({isinstance(each, LoraLinear) for each in linears}) == 1
-
-
 def fused(module: Any) -> FusedLlama | None:
     """The faster training forward of a model with a LoRA on every layer, where it has one."""
-    if not is_plain(module) or module.config.attention_dropout or not is_uniform(module):
+    if not is_plain(module) or module.config.attention_dropout or lora_on(module) != {True}:
         return None
     return FusedLlama(module)
+
+
+def lora_on(module: Any) -> set[bool]:
+    """Whether the linear layers of its decoder layers have a LoRA; both where only some do."""
+    linears = [each for layer in module.model.layers for each in projections(layer)]
+    return {isinstance(each, LoraLinear) for each in linears}
 
 
 def computed_as(module: Any) -> Tensor:

@@ -32,9 +32,9 @@ from autottt.adapters.models.decoding import (
     score_answers,
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
-from autottt.adapters.models.fused import FusedLlama, is_uniform
+from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_beside import is_plain_llama
-from autottt.adapters.models.fused_reading import FusedReader, can_read
+from autottt.adapters.models.fused_reading import FusedReader, can_read, scorer
 from autottt.adapters.models.loading import (
     ModelSettings,
     has_compiler,
@@ -266,12 +266,9 @@ class HuggingFaceModel:
     @_everywhere
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
-        fused = FusedLlama(self.module) if self._scores_fused() else None
-        return [
-            score
-            for chunk in chunks(sequences, BATCH_TOKENS)
-            for score in self._score(chunk, fused)
-        ]
+        fused = scorer(self.module) if self.prefix is None else None
+        parts = chunks(sequences, BATCH_TOKENS)
+        return [score for part in parts for score in self._score(part, fused)]
 
     def _score(
         self, sequences: Sequence[TokenSequence], fused: FusedLlama | None
@@ -294,10 +291,6 @@ class HuggingFaceModel:
                 log_probabilities=tuple(values.tolist()),
                 exact=bool((scores.argmax(-1) == targeted).all()),
             )
-
-    def _scores_fused(self) -> bool:
-        plain = type(self.module.get_output_embeddings()) is nn.Linear  # and not one with a bias
-        return self.prefix is None and plain and can_read(self.module) and is_uniform(self.module)
 
     @_everywhere
     @torch.inference_mode()

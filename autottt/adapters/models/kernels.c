@@ -148,18 +148,20 @@ FAST static void gated_back_rows(i64 begin, i64 end, void *const *at, const i64 
 }
 
 /* n: all heads, those that turn, their size, rows of the batch B, their length T, the length S that
- * they have in `to` (H, B, S, size). Row i is token i of B * T. */
+ * they have in `parts` (H, B, S, size), and whether to go from there. Row i is token i of B * T. */
 FAST static void heads_rows(i64 begin, i64 end, void *const *at, const i64 *n, float eps) {
-    const bf16 *both = at[0];
+    bf16 *flat = at[0], *parts = at[3];
     const float *cos = at[1], *sin = at[2];
-    bf16 *to = at[3];
-    i64 every = n[0], turning = n[1], size = n[2], half = size / 2, rows = n[3], length = n[4], room = n[5];
+    i64 every = n[0], turning = n[1], size = n[2], half = size / 2;
+    i64 rows = n[3], length = n[4], room = n[5], back = n[6];
     for (i64 i = begin; i < end; i++) {
         i64 place = i % length;
         const float *c = cos + place * size, *s = sin + place * size;
         for (i64 h = 0; h < every; h++) {
-            const bf16 *x = both + (i * every + h) * size;
-            bf16 *y = to + ((h * rows + i / length) * room + place) * size;
+            bf16 *whole = flat + (i * every + h) * size;
+            bf16 *part = parts + ((h * rows + i / length) * room + place) * size;
+            const bf16 *x = back ? part : whole;
+            bf16 *y = back ? whole : part;
             if (h >= turning) {
                 memcpy(y, x, size * sizeof(bf16));
                 continue;
@@ -169,31 +171,6 @@ FAST static void heads_rows(i64 begin, i64 end, void *const *at, const i64 *n, f
                 float a = wide(x[j]), b = wide(x[half + j]);
                 y[j] = narrow(a * c[j] - b * s[j]);
                 y[half + j] = narrow(b * c[half + j] + a * s[half + j]);
-            }
-        }
-    }
-}
-
-FAST static void heads_back_rows(i64 begin, i64 end, void *const *at, const i64 *n, float eps) {
-    bf16 *dboth = at[0];
-    const float *cos = at[1], *sin = at[2];
-    const bf16 *from = at[3];
-    i64 every = n[0], turning = n[1], size = n[2], half = size / 2, rows = n[3], length = n[4], room = n[5];
-    for (i64 i = begin; i < end; i++) {
-        i64 place = i % length;
-        const float *c = cos + place * size, *s = sin + place * size;
-        for (i64 h = 0; h < every; h++) {
-            bf16 *dx = dboth + (i * every + h) * size;
-            const bf16 *dy = from + ((h * rows + i / length) * room + place) * size;
-            if (h >= turning) {
-                memcpy(dx, dy, size * sizeof(bf16));
-                continue;
-            }
-#pragma omp simd
-            for (i64 j = 0; j < half; j++) {
-                float a = wide(dy[j]), b = wide(dy[half + j]);
-                dx[j] = narrow(a * c[j] + b * s[half + j]);
-                dx[half + j] = narrow(b * c[half + j] - a * s[j]);
             }
         }
     }
@@ -267,18 +244,11 @@ void gated_back(void *dinner, void *both, void *dboth, i64 rows, i64 f) {
     shared(gated_back_rows, rows, 4 * f, at, &f, 0);
 }
 
-void heads(void *both, void *cos, void *sin, void *to, i64 every, i64 turning, i64 size, i64 rows,
-           i64 length, i64 room) {
-    void *at[] = {both, cos, sin, to};
-    i64 n[] = {every, turning, size, rows, length, room};
+void heads(void *flat, void *cos, void *sin, void *parts, i64 every, i64 turning, i64 size,
+           i64 rows, i64 length, i64 room, i64 back) {
+    void *at[] = {flat, cos, sin, parts};
+    i64 n[] = {every, turning, size, rows, length, room, back};
     shared(heads_rows, rows * length, every * size, at, n, 0);
-}
-
-void heads_back(void *dboth, void *cos, void *sin, void *from, i64 every, i64 turning, i64 size,
-                i64 rows, i64 length, i64 room) {
-    void *at[] = {dboth, cos, sin, from};
-    i64 n[] = {every, turning, size, rows, length, room};
-    shared(heads_back_rows, rows * length, every * size, at, n, 0);
 }
 
 void causal(void *scores, i64 rows, i64 block, i64 first, i64 columns) {

@@ -22,8 +22,7 @@ _POINTERS = {  # of each function; what follows them are sizes, and the epsilon 
     "normed_back": (5, 2),
     "gated": (2, 2),
     "gated_back": (3, 2),
-    "heads": (4, 6),
-    "heads_back": (4, 6),
+    "heads": (4, 7),
     "causal": (1, 4),
     "causal_back": (2, 4),
 }
@@ -105,8 +104,7 @@ def heads(both: Tensor, cos: Tensor, sin: Tensor, sizes: tuple[int, int, int, in
     y = both.new_empty(every, rows, room, size)
     y[:, :, length:] = 0
     if (library := _for(both, fp32=(cos, sin))) is not None:
-        counts = every, turning, size, rows, length, room
-        library.heads(*_at(both, cos, sin, y), *counts)
+        library.heads(*_at(both, cos, sin, y), every, turning, size, rows, length, room, False)
         return y
     x = both.view(rows, length, every, size).permute(2, 0, 1, 3)
     turned(x[:turning], cos.to(x.dtype), sin.to(x.dtype), y[:turning, :, :length])
@@ -119,13 +117,12 @@ def heads_back(dy: Tensor, cos: Tensor, sin: Tensor, turning: int) -> Tensor:
     every, rows, room, size = dy.shape
     length = len(cos)
     dboth = dy.new_empty(rows * length, every * size)
+    sin = -torch.cat([sin[:, size // 2 :], sin[:, : size // 2]], dim=1)  # of the other half
     if (library := _for(dy, fp32=(cos, sin))) is not None:
-        counts = every, turning, size, rows, length, room
-        library.heads_back(*_at(dboth, cos, sin, dy), *counts)
+        library.heads(*_at(dboth, cos, sin, dy), every, turning, size, rows, length, room, True)
         return dboth
     into, own = dboth.view(rows, length, every, size).permute(2, 0, 1, 3), dy[:, :, :length]
-    sine = torch.cat([sin[:, size // 2 :], sin[:, : size // 2]], dim=1)  # of the other half
-    turned(own[:turning], cos.to(dy.dtype), -sine.to(dy.dtype), into[:turning])
+    turned(own[:turning], cos.to(dy.dtype), sin.to(dy.dtype), into[:turning])
     into[turning:] = own[turning:]
     return dboth
 

@@ -28,7 +28,7 @@ class LayerWeights(NamedTuple):
 class Merged:
     """The weights of a Llama as they are now; what its LoRAs then are is added at each call.
 
-    Either all of its linear layers have a LoRA or none has.
+    Either all of its linear layers have a LoRA or none has (`fused.lora_on`).
     """
 
     def __init__(self, module: Any, dtype: torch.dtype) -> None:
