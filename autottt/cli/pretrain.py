@@ -48,6 +48,14 @@ def pretrain(
             help="A released model to go on from, in its size, instead of from random weights."
         ),
     ] = None,
+    long: Annotated[
+        bool,
+        typer.Option(
+            "--long",
+            help="With tokens to spare, as on an accelerator: 65,536 a step, rows up to the whole "
+            "context, larger grids, and a fifth of the tasks with outputs changed once more.",
+        ),
+    ] = False,
     release: Annotated[
         Path | None, typer.Option(help="Write the model in the Hugging Face format here.")
     ] = None,
@@ -69,8 +77,11 @@ def pretrain(
     for place in (out, release):
         if place is not None and place.exists() and not place.is_dir():
             raise InputError(f"{place} is not a directory")
+    from autottt.pretraining.recipe import LONG
+
     start = None if start_from is None else str(start_from)
     given = {"seed": seed, "optimizer": optimizer, "start_from": start, **sized(size)}
+    given |= LONG if long else {}
     asked = {name: value for name, value in given.items() if value is not None}
     check_release(out, release, beside or [])
     logging.getLogger("autottt").setLevel(logging.INFO)  # its log is the progress of a long run

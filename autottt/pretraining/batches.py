@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from autottt.adapters.models.byte_level import PAD
 from autottt.pretraining.families import FAMILIES
-from autottt.pretraining.families.base import AnyPair, Content, Rng
-from autottt.pretraining.sampling import draw_pairs, vary
+from autottt.pretraining.families.base import AnyPair, Content, Rng, larger
+from autottt.pretraining.sampling import compose, draw_pairs, vary
 
 NEWLINE, ARROW, ZERO = ord("\n"), ord(">"), ord("0")
 MAX_PAIRS, MIN_PAIRS = 10, 3
+LONG_ROW = 1024  # tokens from which a row has room for larger grids
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,17 @@ def _lines(cells: Content) -> NDArray[np.int64]:
     return np.hstack([cells.astype(np.int64) + ZERO, ends]).ravel()
 
 
-def draw_row(names: Sequence[str], length: int, rng: Rng) -> Row:
-    """One task's pairs up to `length` tokens, the fullest of a few tries."""
+def draw_row(
+    names: Sequence[str], length: int, rng: Rng, *, room: int = 0, composed: float = 0.0
+) -> Row:
+    """One task's pairs up to `length` tokens, the fullest of a few tries.
+
+    `room` and `composed` are as in `BatchPlan`.
+    """
     best: Row | None = None
     while True:
         for _ in range(6):
-            row = _try_row(names, length, rng)
+            row = _try_row(names, length, rng, room, composed)
             if row is not None and (best is None or len(row.ids) > len(best.ids)):
                 best = row
             if best is not None and len(best.ids) >= 0.8 * length:
@@ -67,9 +73,15 @@ def draw_row(names: Sequence[str], length: int, rng: Rng) -> Row:
             return best
 
 
-def _try_row(names: Sequence[str], length: int, rng: Rng) -> Row | None:
+def _try_row(
+    names: Sequence[str], length: int, rng: Rng, room: int, composed: float
+) -> Row | None:
     family = FAMILIES[names[int(rng.integers(len(names)))]]
-    pairs = vary(draw_pairs(family, rng, MAX_PAIRS), family.kind, rng)
+    roomy = room > 0 and length >= LONG_ROW and rng.random() < 0.5
+    with larger(room if roomy else 0):
+        pairs = vary(draw_pairs(family, rng, MAX_PAIRS), family.kind, rng)
+    if pairs and composed > 0 and rng.random() < composed:
+        pairs = compose(pairs, family.kind, rng)
     rows: list[Row] = []
     used = 0
     for pair in pairs:
@@ -100,7 +112,9 @@ def collate(rows: Sequence[Row], length: int) -> Batch:
 class BatchPlan:
     """What batch i holds: families, tokens a batch, row lengths with weights, and a curriculum.
 
-    For the first `short_steps` steps every batch has the shortest row length.
+    For the first `short_steps` steps every batch has the shortest row length. In half of the rows
+    of at least `LONG_ROW` tokens grids may be `room` cells larger; the share `composed` of all
+    tasks have their outputs changed once more (`sampling.compose`).
     """
 
     names: tuple[str, ...]
@@ -109,6 +123,8 @@ class BatchPlan:
     row_lengths: tuple[int, ...] = (256, 512, 1024)
     weights: tuple[float, ...] = (0.4, 0.4, 0.2)
     short_steps: int = 500
+    room: int = 0
+    composed: float = 0.0
 
     def batch(self, step: int) -> Batch:
         """The batch of that step."""
@@ -116,7 +132,10 @@ class BatchPlan:
         length = int(rng.choice(self.row_lengths, p=self.weights))
         if step < self.short_steps:
             length = self.row_lengths[0]
-        rows = [draw_row(self.names, length, rng) for _ in range(self.tokens // length)]
+        rows = [
+            draw_row(self.names, length, rng, room=self.room, composed=self.composed)
+            for _ in range(self.tokens // length)
+        ]
         return collate(rows, length)
 
     def stream(self, start: int, end: int) -> Iterator[Batch]:

@@ -27,6 +27,8 @@ class Recipe:
     compile: bool = True
     row_lengths: tuple[int, ...] = (256, 512, 1024)
     row_weights: tuple[float, ...] = (0.45, 0.4, 0.15)
+    room: int = 0  # cells by which grids of long rows may be larger than the families' own
+    composed: float = 0.0  # share of tasks whose outputs are turned, mirrored or recoloured, too
     short_share: float = 0.2  # of the steps, at the start, whose rows all have the shortest length
     optimizer: str = "muon"  # on the matrices; or "adamw"
     start_from: str | None = None  # a released model folder of this size; else random weights
@@ -59,6 +61,15 @@ SIZES: dict[str, dict[str, Any]] = {
         "matrix_learning_rate": 2e-3,
         "learning_rate": 2e-3,
     },
+}
+
+# what a run with tokens to spare has: rows up to the context, larger grids, more rules
+LONG: dict[str, Any] = {
+    "tokens": 65_536,
+    "row_lengths": (256, 512, 1024, 2048),
+    "row_weights": (0.25, 0.3, 0.25, 0.2),
+    "room": 8,
+    "composed": 0.2,
 }
 
 

@@ -56,6 +56,33 @@ def vary(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
     return [(change(x), change(y)) for x, y in pairs]
 
 
+def compose(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
+    """The task with its outputs turned, mirrored or recoloured, the same way in every pair.
+
+    It makes a further rule of a family's. Text is left as it is.
+    """
+    if kind == "text":
+        return pairs
+    table = np.arange(10, dtype=np.int8)
+    turns, flip = 0, False
+    way = int(rng.integers(3))
+    if way == 0:
+        turns = int(rng.integers(1, 4)) if kind == "grid" else 2
+    elif way == 1:
+        flip = True
+    else:
+        found = np.unique(np.concatenate([np.ravel(y) for _, y in pairs]))
+        first = int(rng.choice(found[found > 0])) if (found > 0).any() else 1
+        second = int(rng.choice([c for c in range(1, 10) if c != first]))
+        table[[first, second]] = second, first
+
+    def change(cells: Content) -> Cells:
+        assert not isinstance(cells, str)
+        return table[np.rot90(cells[:, ::-1] if flip else cells, turns)]
+
+    return [(x, change(y)) for x, y in pairs]
+
+
 def draw_task(name: str, seed: int, *, demonstrations: int = 4, max_cells: int = 1000) -> Task:
     """A task of the family with one query and its target; the same for the same name and seed.
 

@@ -18,6 +18,7 @@ from autottt.pretraining.recipe import Log, Recipe, Run, recipe_of
 TRAINING_LOG = "training_log.json"
 SHAPE = ("hidden", "layers", "heads", "intermediate", "context", "rope_theta")
 PACE = ("tokens", "optimizer", "learning_rate", "matrix_learning_rate")  # what goes on likewise
+ROWS = ("row_lengths", "row_weights", "room", "composed")
 
 
 def released_stages(folder: Path) -> list[Run]:
@@ -48,12 +49,12 @@ def _stages(written: dict[str, Any]) -> list[Run]:
 def usual_next(stages: list[Run]) -> dict[str, Any]:
     """What the recipe of a next stage has where nothing else is asked for.
 
-    Size, optimizer and rates are those of the last stage, the seed the lowest that none had; rows
-    are full from the first step on, as the curriculum of short rows is for random weights.
+    Size, optimizer, rates and rows are those of the last stage, the seed the lowest that none had;
+    rows are long from the first step on, as the curriculum of short ones is for random weights.
     """
     last, used = stages[-1][0], _seeds(stages)
     seed = next(n for n in count() if n not in used)
-    return {n: getattr(last, n) for n in (*SHAPE, *PACE)} | {"seed": seed, "short_share": 0.0}
+    return {n: getattr(last, n) for n in (*SHAPE, *PACE, *ROWS)} | {"seed": seed, "short_share": 0.0}
 
 
 def check_next(recipe: Recipe, stages: list[Run]) -> None:

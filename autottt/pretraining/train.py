@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 Body = Callable[..., Any]  # the model below its head, compiled or not
 BETAS = (0.9, 0.98)
 SHOW_EVERY = 25  # steps between two points of the curve
+VALIDATIONS = 4  # of a run, at most
 
 
 class _Batches(Dataset[tuple[Tensor, Tensor]]):
@@ -85,6 +86,9 @@ def new_model(recipe: Recipe, *, attention: str = "eager") -> LlamaForCausalLM:
 def sequence_loss(body: Body, head: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats over the targets that are not -100; ids and targets are (B, T)."""
     hidden = body(input_ids=ids).last_hidden_state  # (B, T, D)
+    if ids.device.type != "cpu":  # it would wait for the places; a CPU would compute the rest
+        every: Tensor = head(hidden).flatten(0, 1)  # (B * T, V)
+        return nn.functional.cross_entropy(every.float(), targets.flatten(), ignore_index=-100)
     chosen = targets >= 0
     logits: Tensor = head(hidden[chosen])  # (N, V)
     return nn.functional.cross_entropy(logits.float(), targets[chosen])
@@ -157,7 +161,8 @@ def pretrain(
     for ids, targets in _timed(_loader(recipe, record.step, device), record):
         share = recipe.rate(record.step)
         _set_rates(optimizers, share)
-        loss, norm = train_step(model, body, optimizers, ids.to(device), targets.to(device))
+        there = (batch.to(device, non_blocking=True) for batch in (ids, targets))
+        loss, norm = train_step(model, body, optimizers, *there)
         norms.append(norm)
         record.step += 1
         record.tokens += ids.numel()
@@ -170,7 +175,7 @@ def pretrain(
             norms.clear()
         if shown:
             _show(loss.item(), share, record, board)
-        if done or record.step % (4 * save_every) == 0:
+        if done or record.step % max(4 * save_every, recipe.steps // VALIDATIONS) == 0:
             _validate(validation, model, record, board)
         if saved:
             save(model, optimizers, record, recipe, out)
@@ -232,12 +237,15 @@ def _loader(recipe: Recipe, start: int, device: str) -> DataLoader[tuple[Tensor,
         row_lengths=recipe.row_lengths,
         weights=recipe.row_weights,
         short_steps=round(recipe.steps * recipe.short_share),
+        room=recipe.room,
+        composed=recipe.composed,
     )
     return DataLoader(
         _Batches(plan, start, recipe.steps),
         batch_size=None,
         num_workers=1 if device == "cpu" else max(1, (os.cpu_count() or 2) - 2),
         prefetch_factor=8,
+        pin_memory=device != "cpu",
         worker_init_fn=_follow_trainer,
     )
 

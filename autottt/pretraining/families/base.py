@@ -7,7 +7,9 @@ rule gives for it. The module knows nothing of token budgets, splits or views: `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +26,8 @@ AnyPair = tuple[Content, Content]
 AnyMaker = Callable[[], AnyPair | None]
 
 FAMILIES: dict[str, Family] = {}
+_ROOM: ContextVar[int] = ContextVar("room", default=0)  # see `larger`
+ROOMY = 9  # a family whose grids may have so many cells a side has no reason for a bound
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,20 @@ def lengths(rng: Rng, low: int = 8, high: int = 32) -> Callable[[], int]:
     return lambda: between(rng, max(low, base - 6), min(high, base + 6))
 
 
+@contextmanager
+def larger(room: int) -> Iterator[None]:
+    """Within it `sizes` may be `room` cells larger, but for families that want small grids."""
+    before = _ROOM.set(room)
+    try:
+        yield
+    finally:
+        _ROOM.reset(before)
+
+
 def sizes(rng: Rng, low: int = 3, high: int = 10) -> Callable[[], tuple[int, int]]:
     """Grid sizes (H, W) for the pairs of one task: one size in most tasks, varied in the rest."""
+    if high >= ROOMY:
+        high += _ROOM.get()
     h = between(rng, low, high)
     w = h if chance(rng, 0.5) else between(rng, low, high)
     if chance(rng, 0.65):
