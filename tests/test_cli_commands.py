@@ -7,7 +7,7 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -355,6 +355,7 @@ def test_families_are_chosen_by_group_or_name() -> None:
         ["bench-text", "arc:3c9b0459", "--out", "x.jsonl", "--demonstrations", "3"],
         ["run", "arc:3c9b0459", "--out", "x", "--columns", "input=q"],
         ["run", "arc:3c9b0459", "--out", "x", "--demonstrations", "0"],
+        ["run", "-", "--out", "x", "--queries", "2"],
         ["run", "tasks", "--out", "x", "--checkpoints", "postgresql://u:pa/ss@host/db"],
         ["evaluate"],
         ["evaluate", "none.jsonl"],
@@ -422,6 +423,8 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
         choose_recipe(tmp_path, steps=None, minutes=None, asked=sized("tiny") | {"layers": 5})
     with pytest.raises(InputError, match="minutes"):
         choose_recipe(tmp_path, steps=None, minutes=1.0, asked={})
+    long = CliRunner().invoke(app, ["pretrain", "--out", str(tmp_path), "--long"])
+    assert "which differs in --long; leave that out" in " ".join(long.stderr.split())
     (tmp_path / CHECKPOINT).write_bytes(b"damaged")
     with pytest.raises(InputError, match="not a checkpoint"):
         choose_recipe(tmp_path, steps=None, minutes=None, asked={})
@@ -429,7 +432,7 @@ def test_an_interrupted_run_keeps_its_recipe(tmp_path: Path) -> None:
     assert choose_recipe(fresh, steps=5, minutes=None, asked={}) == Recipe(steps=5)
     start = {"start_from": str(SHIPPED["embedded"])}
     later = choose_recipe(fresh, steps=5, minutes=None, asked=start)
-    assert later == Recipe(steps=5, seed=2, short_share=0.0, **start)  # type: ignore[arg-type]
+    assert later == Recipe(steps=5, seed=3, short_share=0.0, **start)  # type: ignore[arg-type]
     for wrong in ({"start_from": str(tmp_path)}, {"optimizer": "sgd"}):
         with pytest.raises(InputError):
             choose_recipe(fresh, steps=5, minutes=None, asked=wrong)
@@ -441,6 +444,8 @@ def test_minutes_become_steps() -> None:
     from autottt.pretraining.recipe import Recipe
 
     tiny = Recipe(hidden=16, layers=1, heads=1, intermediate=16, tokens=64)
+    with pytest.raises(InputError, match="rows of 1024 tokens do not fit a context of 512"):
+        pace.seconds_per_step(replace(tiny, context=512))
     assert pace.seconds_per_step(tiny) > 0
     assert pace.steps_in(1e-9, tiny) == 1
 

@@ -52,8 +52,8 @@ def pretrain(
         bool,
         typer.Option(
             "--long",
-            help="With tokens to spare, as on an accelerator: 65,536 a step, rows up to the whole "
-            "context, larger grids, and a fifth of the tasks with outputs changed once more.",
+            help="With tokens to spare, as on an accelerator: 65,536 a step, rows of up to 2,048, "
+            "larger grids, and a fifth of grids and lines with outputs changed once more.",
         ),
     ] = False,
     release: Annotated[
@@ -163,6 +163,8 @@ def choose_recipe(
     `asked` names fields of the recipe. A run that starts from a released model has that model's
     size, and by default a seed that none of its stages had.
     """
+    from autottt.pretraining.recipe import LONG
+
     if asked.get("optimizer", "muon") not in ("muon", "adamw"):
         raise InputError(f"--optimizer is muon or adamw, not {asked['optimizer']!r}")
     earlier = _recipe_in(out)
@@ -175,6 +177,8 @@ def choose_recipe(
         return recipe if steps is None else replace(recipe, steps=steps)
     changed = {**asked, **({} if steps is None else {"steps": steps})}
     differs = sorted(name for name, value in changed.items() if getattr(earlier, name) != value)
+    if "room" in differs:  # only --long asks for it
+        differs = [*(name for name in differs if name not in LONG), "--long"]
     if minutes is not None or differs:
         raise InputError(
             f"{out} holds a run of {earlier.steps} steps with seed {earlier.seed}, which differs "

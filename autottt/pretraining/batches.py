@@ -17,6 +17,7 @@ from autottt.adapters.models.byte_level import PAD
 from autottt.pretraining.families import FAMILIES
 from autottt.pretraining.families.base import AnyPair, Content, Rng, larger
 from autottt.pretraining.sampling import compose, draw_pairs, vary
+from autottt.pretraining.splits import NOT_COMPOSED
 
 NEWLINE, ARROW, ZERO = ord("\n"), ord(">"), ord("0")
 MAX_PAIRS, MIN_PAIRS = 10, 3
@@ -73,14 +74,13 @@ def draw_row(
             return best
 
 
-def _try_row(
-    names: Sequence[str], length: int, rng: Rng, room: int, composed: float
-) -> Row | None:
+def _try_row(names: Sequence[str], length: int, rng: Rng, room: int, composed: float) -> Row | None:
     family = FAMILIES[names[int(rng.integers(len(names)))]]
     roomy = room > 0 and length >= LONG_ROW and rng.random() < 0.5
     with larger(room if roomy else 0):
-        pairs = vary(draw_pairs(family, rng, MAX_PAIRS), family.kind, rng)
-    if pairs and composed > 0 and rng.random() < composed:
+        drawn = draw_pairs(family, rng, MAX_PAIRS)
+    pairs = vary(drawn, family.kind, rng)
+    if pairs and composed > 0 and family.name not in NOT_COMPOSED and rng.random() < composed:
         pairs = compose(pairs, family.kind, rng)
     rows: list[Row] = []
     used = 0
@@ -112,9 +112,9 @@ def collate(rows: Sequence[Row], length: int) -> Batch:
 class BatchPlan:
     """What batch i holds: families, tokens a batch, row lengths with weights, and a curriculum.
 
-    For the first `short_steps` steps every batch has the shortest row length. In half of the rows
-    of at least `LONG_ROW` tokens grids may be `room` cells larger; the share `composed` of all
-    tasks have their outputs changed once more (`sampling.compose`).
+    For the first `short_steps` steps every batch has the shortest row length. In half of the tries
+    at rows of at least `LONG_ROW` tokens grids may be `room` cells larger; the share `composed` of
+    the tasks of grids and lines have their outputs changed once more (`sampling.compose`).
     """
 
     names: tuple[str, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from autottt.pretraining.batches import LONG_ROW
 from autottt.pretraining.families import FAMILIES
 from autottt.pretraining.recipe import Log, Recipe, Run
 from autottt.pretraining.splits import CALIBRATION, TEST, pretraining_families
@@ -37,7 +38,8 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             *(f"- Run {i}: {_run(*run)}." for i, run in enumerate(stages, start=1)),
             *([] if record.machine is None else [f"- The last one ended on {record.machine}."]),
             "- Licence: Apache-2.0, as the code.",
-            f"- {_optimizers(recipe)}; {_schedule(recipe)}.",
+            f"- The last run: {_optimizers(recipe)}; {_schedule(recipe)}.",
+            f"- {_rows(recipe)}.",
             f"- {len(FAMILIES)} families: {len(seen)} in pretraining, {len(CALIBRATION)} held out "
             f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any.",
             "",
@@ -45,7 +47,8 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             "",
             "Each row is the end of a run: one-view ICL on two fresh tasks of each family, and the "
             f"mean of the last {LAST} losses of its curve, which keeps that of every "
-            f"{SHOW_EVERY}th step. Tokens are those of all stages, with padding.",
+            f"{SHOW_EVERY}th step. Tokens are those of all stages, with padding; losses of runs "
+            "with other rows do not compare.",
             "",
             "| parameters | optimizer | tokens | loss | seen lines | seen grids | unseen lines "
             "| unseen grids |",
@@ -110,6 +113,23 @@ def _schedule(recipe: Recipe) -> str:
     if recipe.warm_up < recipe.steps:
         parts.append(f"linear decay to zero from step {max(recipe.warm_up, recipe.decay_from):.0f}")
     return ", ".join(parts)
+
+
+def _rows(recipe: Recipe) -> str:
+    *lengths, longest = map(str, recipe.row_lengths)
+    named = f"{', '.join(lengths)} or {longest}" if lengths else longest
+    parts = [f"Its steps have {recipe.tokens:,} tokens, in rows of {named}"]
+    if recipe.room:
+        parts.append(
+            f"in half of the tries at rows of at least {LONG_ROW} grids may be {recipe.room} cells "
+            "wider and higher"
+        )
+    if recipe.composed:
+        parts.append(
+            f"{recipe.composed:.0%} of the grids and lines have outputs turned, mirrored or "
+            "recoloured once more"
+        )
+    return "; ".join(parts)
 
 
 def _compared(stages: Sequence[Run], beside: Sequence[Run]) -> list[str]:

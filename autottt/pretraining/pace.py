@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
+
     from autottt.pretraining.recipe import Recipe
 
-WARM_UP, TIMED, ROW = 1, 4, 512
+WARM_UP, TIMED = 1, 2  # passes for each row length
 
 
 def steps_in(minutes: float, recipe: Recipe, device: str = "cpu") -> int:
@@ -20,14 +22,25 @@ def steps_in(minutes: float, recipe: Recipe, device: str = "cpu") -> int:
 
 
 def seconds_per_step(recipe: Recipe, device: str = "cpu") -> float:
-    """Seconds of one forward and backward pass over `recipe.tokens` random tokens."""
+    """Seconds of one forward and backward pass over `recipe.tokens` random tokens, on average.
+
+    Each row length counts as often as it is drawn. Making the rows is not in it: other processes
+    do that meanwhile.
+    """
+    from autottt.pretraining.train import attention_on, new_model
+
+    recipe.check_rows()
+    model = new_model(recipe, attention=attention_on(device, recipe))
+    model.to(device)  # type: ignore[arg-type]
+    parts = zip(recipe.row_lengths, recipe.row_weights, strict=True)
+    return sum(weight * _seconds(model, recipe, row, device) for row, weight in parts)
+
+
+def _seconds(model: LlamaForCausalLM, recipe: Recipe, row: int, device: str) -> float:
     import torch
 
-    from autottt.pretraining.train import attention_on, new_model, sequence_loss
+    from autottt.pretraining.train import sequence_loss
 
-    model = new_model(recipe, attention=attention_on(device))
-    model.to(device)  # type: ignore[arg-type]
-    row = min(ROW, recipe.context, recipe.tokens)
     ids = torch.randint(0, 256, (max(1, recipe.tokens // row), row), device=device)
     for step in range(WARM_UP + TIMED):
         if step == WARM_UP:

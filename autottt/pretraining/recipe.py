@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from autottt.errors import InputError
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -28,10 +30,23 @@ class Recipe:
     row_lengths: tuple[int, ...] = (256, 512, 1024)
     row_weights: tuple[float, ...] = (0.45, 0.4, 0.15)
     room: int = 0  # cells by which grids of long rows may be larger than the families' own
-    composed: float = 0.0  # share of tasks whose outputs are turned, mirrored or recoloured, too
+    composed: float = 0.0  # share of grids and lines with outputs changed once more
     short_share: float = 0.2  # of the steps, at the start, whose rows all have the shortest length
     optimizer: str = "muon"  # on the matrices; or "adamw"
     start_from: str | None = None  # a released model folder of this size; else random weights
+
+    def check_rows(self) -> None:
+        """Raises `InputError` where rows do not fit the context or have no weights."""
+        if max(self.row_lengths) > self.context:
+            raise InputError(
+                f"rows of {max(self.row_lengths)} tokens do not fit a context of {self.context}; "
+                "the recipe's row_lengths are at most its context"
+            )
+        if len(self.row_lengths) != len(self.row_weights):
+            raise InputError(
+                f"row_weights has {len(self.row_weights)} numbers for {len(self.row_lengths)} row "
+                "lengths; give one for each"
+            )
 
     @property
     def decay_from(self) -> float:
@@ -63,7 +78,7 @@ SIZES: dict[str, dict[str, Any]] = {
     },
 }
 
-# what a run with tokens to spare has: rows up to the context, larger grids, more rules
+# what a run with tokens to spare has: rows up to the shipped context, larger grids, more rules
 LONG: dict[str, Any] = {
     "tokens": 65_536,
     "row_lengths": (256, 512, 1024, 2048),

@@ -1,7 +1,8 @@
 """Tasks drawn from families: for pretraining as arrays, for the controller as `Task` values.
 
 Every draw is a function of its seeds. A drawn grid task is varied by a random symmetry and a random
-colour permutation, so that one family covers all directions and palettes.
+colour permutation, so that one family covers all directions and palettes. Where there are tokens to
+spare, outputs are changed once more.
 """
 
 from __future__ import annotations
@@ -48,18 +49,20 @@ def vary(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
         table[1:] = 1 + rng.permutation(9)
     flip = bool(rng.integers(2))
     turns = int(rng.integers(4)) if kind == "grid" else 0
+    return [(_changed(x, table, flip, turns), _changed(y, table, flip, turns)) for x, y in pairs]
 
-    def change(cells: Content) -> Cells:
-        assert not isinstance(cells, str)
-        return table[np.rot90(cells[:, ::-1] if flip else cells, turns)]
 
-    return [(change(x), change(y)) for x, y in pairs]
+def _changed(cells: Content, table: Cells, flip: bool, turns: int) -> Cells:
+    """Cells mirrored, then turned by quarters, each colour replaced by that of the table (10,)."""
+    assert not isinstance(cells, str)
+    return table[np.rot90(cells[:, ::-1] if flip else cells, turns)]
 
 
 def compose(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
-    """The task with its outputs turned, mirrored or recoloured, the same way in every pair.
+    """The task with its outputs turned, mirrored or two of their colours swapped, alike in all.
 
-    It makes a further rule of a family's. Text is left as it is.
+    It is often a rule that no family has. Texts stay, as does a task whose outputs that would turn
+    back into its inputs; an output that is symmetric, or has neither colour, looks as before.
     """
     if kind == "text":
         return pairs
@@ -75,12 +78,8 @@ def compose(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
         first = int(rng.choice(found[found > 0])) if (found > 0).any() else 1
         second = int(rng.choice([c for c in range(1, 10) if c != first]))
         table[[first, second]] = second, first
-
-    def change(cells: Content) -> Cells:
-        assert not isinstance(cells, str)
-        return table[np.rot90(cells[:, ::-1] if flip else cells, turns)]
-
-    return [(x, change(y)) for x, y in pairs]
+    changed: list[AnyPair] = [(x, _changed(y, table, flip, turns)) for x, y in pairs]
+    return pairs if all(np.array_equal(x, y) for x, y in changed) else changed
 
 
 def draw_task(name: str, seed: int, *, demonstrations: int = 4, max_cells: int = 1000) -> Task:

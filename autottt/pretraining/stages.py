@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from autottt.errors import InputError
-from autottt.pretraining.recipe import Log, Recipe, Run, recipe_of
+from autottt.pretraining.recipe import LONG, Log, Recipe, Run, recipe_of
 
 TRAINING_LOG = "training_log.json"
 SHAPE = ("hidden", "layers", "heads", "intermediate", "context", "rope_theta")
 PACE = ("tokens", "optimizer", "learning_rate", "matrix_learning_rate")  # what goes on likewise
-ROWS = ("row_lengths", "row_weights", "room", "composed")
 
 
 def released_stages(folder: Path) -> list[Run]:
@@ -49,12 +48,15 @@ def _stages(written: dict[str, Any]) -> list[Run]:
 def usual_next(stages: list[Run]) -> dict[str, Any]:
     """What the recipe of a next stage has where nothing else is asked for.
 
-    Size, optimizer, rates and rows are those of the last stage, the seed the lowest that none had;
-    rows are long from the first step on, as the curriculum of short ones is for random weights.
+    Size, optimizer, rates and tokens a step are those of the last stage, the seed the lowest that
+    none had; rows are of all lengths from the first step on, as the curriculum of short ones is
+    for random weights. A stage is long (`recipe.LONG`) where it says so, whatever the last was.
     """
     last, used = stages[-1][0], _seeds(stages)
-    seed = next(n for n in count() if n not in used)
-    return {n: getattr(last, n) for n in (*SHAPE, *PACE, *ROWS)} | {"seed": seed, "short_share": 0.0}
+    kept = {name: getattr(last, name) for name in (*SHAPE, *PACE)}
+    if all(getattr(last, name) == value for name, value in LONG.items()):
+        kept["tokens"] = Recipe.tokens
+    return kept | {"seed": next(n for n in count() if n not in used), "short_share": 0.0}
 
 
 def check_next(recipe: Recipe, stages: list[Run]) -> None:

@@ -1,7 +1,7 @@
 """The recipe of the embedded model: a Llama of a few million parameters from random weights.
 
 One resumable loop: Muon on the matrices and AdamW on the rest, a warm-up, a flat stretch and a
-linear decay, bf16 compute over fp32 weights, batches made in a second process. There is a
+linear decay, bf16 compute over fp32 weights, batches made in other processes. There is a
 checkpoint from the first moment on, and batches are a function of the step, so a killed run
 continues as if it had not been. Two processes in one folder are the caller's to prevent.
 """
@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset
 from autottt.adapters.models.byte_level import BOS, EOS, PAD, VOCABULARY
 from autottt.adapters.models.loading import has_compiler
 from autottt.errors import DivergenceError, InputError, StoppedError
-from autottt.pretraining.batches import BatchPlan
+from autottt.pretraining.batches import LONG_ROW, BatchPlan
 from autottt.pretraining.board import Board
 from autottt.pretraining.checkpoint import CHECKPOINT, load_weights, read_state, restore, save
 from autottt.pretraining.recipe import Log, Recipe
@@ -86,12 +86,16 @@ def new_model(recipe: Recipe, *, attention: str = "eager") -> LlamaForCausalLM:
 def sequence_loss(body: Body, head: nn.Module, ids: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats over the targets that are not -100; ids and targets are (B, T)."""
     hidden = body(input_ids=ids).last_hidden_state  # (B, T, D)
-    if ids.device.type != "cpu":  # it would wait for the places; a CPU would compute the rest
-        every: Tensor = head(hidden).flatten(0, 1)  # (B * T, V)
-        return nn.functional.cross_entropy(every.float(), targets.flatten(), ignore_index=-100)
-    chosen = targets >= 0
-    logits: Tensor = head(hidden[chosen])  # (N, V)
-    return nn.functional.cross_entropy(logits.float(), targets[chosen])
+    if _picks_places(ids.device.type):
+        chosen = targets >= 0
+        hidden, targets = hidden[chosen], targets[chosen]  # (N, D), (N,)
+    logits: Tensor = head(hidden)  # (N, V) or (B, T, V)
+    return nn.functional.cross_entropy(logits.flatten(0, -2).float(), targets.flatten())
+
+
+def _picks_places(device: str) -> bool:
+    """Whether logits are computed at targets alone: an accelerator would have to be waited for."""
+    return device == "cpu"
 
 
 def train_step(
@@ -115,9 +119,12 @@ def train_step(
     return loss.detach(), norm
 
 
-def attention_on(device: str) -> str:
-    """The attention to train with: on a CPU the fused one is slower backwards at these lengths."""
-    return "eager" if device == "cpu" else "sdpa"
+def attention_on(device: str, recipe: Recipe) -> str:
+    """The attention to train with: on a CPU the fused one is slower backwards for short rows.
+
+    Longer ones would take gigabytes where every score is kept.
+    """
+    return "eager" if device == "cpu" and max(recipe.row_lengths) <= LONG_ROW else "sdpa"
 
 
 def body_of(model: LlamaForCausalLM, recipe: Recipe) -> Body:
@@ -148,7 +155,8 @@ def pretrain(
     not suit it, `DivergenceError` where training fails, and `StoppedError` once all is saved.
     """
     out.mkdir(parents=True, exist_ok=True)
-    model = new_model(recipe, attention=attention_on(device))
+    recipe.check_rows()
+    model = new_model(recipe, attention=attention_on(device, recipe))
     model.to(device)  # type: ignore[arg-type]
     optimizers = optimizers_of(model, recipe)
     record = _begin(model, optimizers, recipe, out)
@@ -157,6 +165,7 @@ def pretrain(
         save(model, optimizers, record, recipe, out)
     board = Board(out, record.step)
     validation, body = Validation(), body_of(model, recipe)
+    validate_every = save_every * max(4, -(-recipe.steps // (VALIDATIONS * save_every)))
     norms: list[Tensor] = []  # of the gradients since they were last looked at
     for ids, targets in _timed(_loader(recipe, record.step, device), record):
         share = recipe.rate(record.step)
@@ -175,7 +184,7 @@ def pretrain(
             norms.clear()
         if shown:
             _show(loss.item(), share, record, board)
-        if done or record.step % max(4 * save_every, recipe.steps // VALIDATIONS) == 0:
+        if done or record.step % validate_every == 0:
             _validate(validation, model, record, board)
         if saved:
             save(model, optimizers, record, recipe, out)

@@ -131,7 +131,7 @@ SHIPPED: tuple[Strategy, ...] = (
     TTT(
         "ttt-light",
         "LoRA, a few steps, demonstrations in one order, then a vote",
-        training=TrainSettings(steps=10, warm_up=2),
+        training=TrainSettings(steps=10, learning_rate=1e-3, warm_up=2),
         form=one_order,
         batch=4,
     ),

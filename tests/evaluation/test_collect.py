@@ -184,17 +184,40 @@ measure_all(tasks, Path(sys.argv[1]), HuggingFaceModel("embedded"), ["icl"], 0, 
 """
 
 
+def _two_at_work(folder: Path) -> subprocess.Popen[str]:
+    """A run whose two workers have each begun a task that does not end."""
+    marks = [folder / "a", folder / "b"]
+    command = [sys.executable, "-c", SLOW, str(folder / "log"), *map(str, marks)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 120
+    while not all(mark.exists() for mark in marks):
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"the workers have not begun: {process.communicate()[1]}")
+        time.sleep(0.1)
+    return process
+
+
+def test_a_worker_that_is_killed_ends_the_run_with_the_reason(tmp_path: Path) -> None:
+    """As where memory runs out: the error says so and what to do, and nothing hangs."""
+    with _two_at_work(tmp_path) as process:
+        try:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                if "loky" in " ".join(child.cmdline()) and child.num_threads() > 1:
+                    child.kill()
+                    break
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+    assert "WorkerError: one of 2 processes was killed" in said
+    assert "go on with fewer --jobs" in said
+
+
 def test_workers_end_with_the_process_that_is_killed(tmp_path: Path) -> None:
     """Killed outright, a run with two jobs leaves nothing behind that works on."""
-    marks = [tmp_path / "a", tmp_path / "b"]
-    command = [sys.executable, "-c", SLOW, str(tmp_path / "log"), *map(str, marks)]
-    with subprocess.Popen(command) as process:
+    with _two_at_work(tmp_path) as process:
         try:
-            end = time.monotonic() + 120
-            while not all(mark.exists() for mark in marks):
-                assert process.poll() is None
-                assert time.monotonic() < end, "the workers have not begun"
-                time.sleep(0.1)
             children = psutil.Process(process.pid).children(recursive=True)
         finally:
             process.kill()

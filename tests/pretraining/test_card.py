@@ -31,7 +31,7 @@ def test_the_shipped_card_is_written_from_its_log() -> None:
 def test_the_optimizer_of_the_matrices_is_named(optimizer: str, name: str) -> None:
     """A run with AdamW alone is not said to have had Muon."""
     card = model_card(replace(RECIPE, optimizer=optimizer), LOG)
-    assert f"- {name} on the matrices at 0.003, AdamW on the rest at 0.003; " in card
+    assert f"- The last run: {name} on the matrices at 0.003, AdamW on the rest at 0.003; " in card
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,23 @@ def test_the_optimizer_of_the_matrices_is_named(optimizer: str, name: str) -> No
 def test_the_schedule_is_the_one_that_was_run(warm_up: int, says: str) -> None:
     """A run that is all warm-up is not said to have decayed."""
     assert f"0.003; {says}" in model_card(replace(RECIPE, warm_up=warm_up), LOG)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"row_lengths": (64,)}, "- Its steps have 1,024 tokens, in rows of 64."),
+        (
+            {"row_lengths": (64, 128, 256), "room": 3, "composed": 0.2},
+            "- Its steps have 1,024 tokens, in rows of 64, 128 or 256; in half of the tries at "
+            "rows of at least 1024 grids may be 3 cells wider and higher; 20% of the grids and "
+            "lines have outputs turned, mirrored or recoloured once more.",
+        ),
+    ],
+)
+def test_the_rows_are_those_that_were_trained_on(asked: dict[str, Any], says: str) -> None:
+    """What a run added to the families' own tasks is on the card."""
+    assert says in model_card(replace(RECIPE, **asked), LOG).splitlines()
 
 
 def test_every_run_counts_the_tokens_of_all_its_stages() -> None:

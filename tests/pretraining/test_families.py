@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from autottt.pretraining.families import FAMILIES
+from autottt.pretraining.families.base import AnyPair, larger
+from autottt.pretraining.recipe import LONG
 from autottt.pretraining.sampling import draw_pairs, draw_task, vary
 from autottt.pretraining.splits import CALIBRATION, HELD_OUT, TEST, pretraining_families
 
@@ -37,6 +39,24 @@ def test_a_family_draws_valid_pairs(name: str) -> None:
                 assert cells.shape[0] <= (1 if family.kind == "line" else 30)
     assert drawn >= 30, f"{name} gave {drawn} of 60 pairs"
     assert family.concept.endswith(".")
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if FAMILIES[n].kind == "grid"])
+def test_a_family_has_the_same_rule_on_larger_grids(name: str) -> None:
+    """With the room of long rows pairs are valid, and outputs that kept the size still do."""
+    family = FAMILIES[name]
+
+    def drawn() -> list[AnyPair]:
+        return [p for s in range(8) for p in draw_pairs(family, np.random.default_rng(s), 4)]
+
+    kept = all(np.shape(x) == np.shape(y) for x, y in drawn())
+    with larger(LONG["room"]):
+        for x, y in drawn():
+            assert isinstance(x, np.ndarray)
+            assert isinstance(y, np.ndarray)
+            assert min(x.min(), y.min()) >= 0
+            assert max(x.max(), y.max()) <= 9
+            assert x.shape == y.shape or not kept
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from autottt.errors import InputError
-from autottt.pretraining.recipe import SIZES, Log, Recipe
+from autottt.pretraining.recipe import LONG, SIZES, Log, Recipe
 from autottt.pretraining.stages import TRAINING_LOG, check_next, released_stages, usual_next
 from autottt.pretraining.train import new_model, pretrain
 from tests.pretraining.tiny import RECIPE
@@ -52,6 +52,9 @@ def test_the_next_stage_has_the_size_and_a_seed_that_is_new(start: Path) -> None
     large = Recipe(**SIZES["large"])
     assert SIZES["large"].items() <= usual_next([(large, Log())]).items()
     assert usual_next([(large, Log())])["seed"] == 1
+    long = usual_next([(Recipe(**LONG), Log())])
+    assert long["tokens"] == Recipe.tokens
+    assert not {"row_lengths", "room", "composed"} & set(long)
 
 
 def test_a_seed_of_an_earlier_stage_is_refused(start: Path, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from autottt.pretraining.checkpoint import CHECKPOINT, read_state, save
 from autottt.pretraining.compare import compare
 from autottt.pretraining.recipe import Log
 from autottt.pretraining.release import release
-from autottt.pretraining.train import attention_on, body_of, new_model, pretrain
+from autottt.pretraining.train import attention_on, body_of, new_model, pretrain, sequence_loss
 from tests.pretraining.tiny import RECIPE
 
 
@@ -76,6 +76,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patched.setattr(train, "SHOW_EVERY", 5)
         pretrain(RECIPE, out, save_every=4)
     return out
+
+
+@pytest.mark.parametrize("picks", [True, False])
+def test_the_loss_is_the_mean_over_the_targets_alone(
+    monkeypatch: pytest.MonkeyPatch, picks: bool
+) -> None:
+    """Places without a target count for nothing, on a CPU and as it is done on accelerators."""
+    monkeypatch.setattr(train, "_picks_places", lambda device: picks)
+    heads = []
+    model = new_model(RECIPE)
+    ids = torch.randint(0, 256, (3, 20), generator=torch.Generator().manual_seed(0))
+    targets = torch.where(ids % 3 == 0, ids, -100)
+    model.lm_head.register_forward_hook(lambda *call: heads.append(call[2].shape[:-1].numel()))
+    found = sequence_loss(model.model, model.lm_head, ids, targets)
+    assert heads == [int((targets >= 0).sum()) if picks else ids.numel()]
+    logits = model(input_ids=ids).logits[targets >= 0]
+    expected = torch.nn.functional.cross_entropy(logits, targets[targets >= 0])
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(("steps", "kept"), [(0, 0), (3, 0), (6, 4), (8, 8)])
@@ -197,11 +215,15 @@ def test_without_a_compiler_training_is_not_compiled(
     assert "C++ compiler" in caplog.text
 
 
-@pytest.mark.parametrize(("device", "attention"), [("cpu", "eager"), ("cuda", "sdpa")])
+@pytest.mark.parametrize(
+    ("device", "rows", "attention"),
+    [("cpu", (256,), "eager"), ("cpu", (256, 2048), "sdpa"), ("cuda", (256,), "sdpa")],
+)
 def test_the_pace_is_that_of_the_attention_that_trains(
-    monkeypatch: pytest.MonkeyPatch, device: str, attention: str
+    monkeypatch: pytest.MonkeyPatch, device: str, rows: tuple[int, ...], attention: str
 ) -> None:
     """The trial behind --minutes has the model that the device will train."""
+    recipe = replace(RECIPE, context=2048, row_lengths=rows, row_weights=(1.0,) * len(rows))
     asked = []
 
     def refused(recipe: Any, *, attention: str) -> None:
@@ -210,8 +232,8 @@ def test_the_pace_is_that_of_the_attention_that_trains(
 
     monkeypatch.setattr(train, "new_model", refused)
     with pytest.raises(Killed):
-        pace.seconds_per_step(RECIPE, device)
-    assert asked == [attention] == [attention_on(device)]
+        pace.seconds_per_step(recipe, device)
+    assert asked == [attention] == [attention_on(device, recipe)]
 
 
 def test_a_release_is_loaded_by_name_like_any_model(tmp_path: Path) -> None:

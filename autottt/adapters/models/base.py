@@ -94,7 +94,7 @@ class TrainSettings:
     """
 
     steps: int = 40
-    learning_rate: float = 1e-3
+    learning_rate: float = 5e-4
     scaled: bool = True
     warm_up: int = 5
     floor: float = 0.1

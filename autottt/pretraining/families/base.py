@@ -27,7 +27,7 @@ AnyMaker = Callable[[], AnyPair | None]
 
 FAMILIES: dict[str, Family] = {}
 _ROOM: ContextVar[int] = ContextVar("room", default=0)  # see `larger`
-ROOMY = 9  # a family whose grids may have so many cells a side has no reason for a bound
+ROOMY = 9  # cells a side that a family must allow for its grids to become larger
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ def larger(room: int) -> Iterator[None]:
 
 
 def sizes(rng: Rng, low: int = 3, high: int = 10) -> Callable[[], tuple[int, int]]:
-    """Grid sizes (H, W) for the pairs of one task: one size in most tasks, varied in the rest."""
+    """Grid sizes (H, W) for the pairs of one task: one size in most tasks, varied in the rest.
+
+    Within `larger` they may be beyond `high`.
+    """
     if high >= ROOMY:
         high += _ROOM.get()
     h = between(rng, low, high)

@@ -154,7 +154,7 @@ def grid_colour_cycle(rng: Rng) -> PairMaker:
 
     def pair() -> Pair | None:
         h, w = size()
-        n = (min(h, w) + 1) // 2 if chance(rng, 0.6) else 3
+        n = min(9, (min(h, w) + 1) // 2) if chance(rng, 0.6) else 3
         found = np.array(colours(rng, n), dtype=np.int8)
         depth_y = np.minimum(np.arange(h), np.arange(h)[::-1])[:, None]
         depth_x = np.minimum(np.arange(w), np.arange(w)[::-1])[None, :]

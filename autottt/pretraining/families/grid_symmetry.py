@@ -99,6 +99,11 @@ def grid_mend_fourfold(rng: Rng) -> PairMaker:
     return pair
 
 
+def _tiled(block: Cells, h: int, w: int) -> Cells:
+    """The block repeated from the top left until it covers (h, w)."""
+    return np.tile(block, (-(-h // block.shape[0]), -(-w // block.shape[1])))[:h, :w]
+
+
 @family("symmetry", dims=2)
 def grid_mend_tiling(rng: Rng) -> PairMaker:
     """The painted-over part of a picture tiled by one small block is restored."""
@@ -109,7 +114,7 @@ def grid_mend_tiling(rng: Rng) -> PairMaker:
     def pair() -> Pair | None:
         h, w = size()
         tile = rng.choice(np.array(palette, dtype=np.int8), (tall, wide))
-        full = np.tile(tile, (6, 6))[:h, :w]
+        full = _tiled(tile, h, w)
         return _masked(rng, full, mask), full.copy()
 
     return pair
@@ -125,7 +130,7 @@ def grid_extend_tiling(rng: Rng) -> PairMaker:
         h, w = size()
         tile = rng.choice(np.array(palette, dtype=np.int8), (side, side))
         block = np.concatenate([tile, tile[:, ::-1]], axis=1) if mirrored else tile
-        out = np.tile(block, (6, 6))[:h, :w].copy()
+        out = _tiled(block, h, w).copy()
         cells = blank(h, w)
         cells[:side, :side] = tile
         return np.rot90(cells, turns), np.rot90(out, turns)
