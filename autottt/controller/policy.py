@@ -3,12 +3,10 @@
 With a gate an arm pays where its expected utility `gain - price * seconds` is above zero, that of
 answering now. The gain of an arm not yet tried (`Gate.gain`) is the chance that the answer in hand
 is wrong, times the gate's estimate that the arm is then right, which knows the probe and what the
-arms tried so far have shown, times the share of such gains that is realised. Of the arms that pay
-the cheapest is run first (a cascade): what it shows is worth more than the difference between two
-uncertain estimates, and a dearer one can still follow. Where the one with the highest utility would
-pay after it too, but a deadline leaves no time for both, that one is run; an arm that would not end
-before the deadline is left out. At a look into a training `verdict` asks again, with what it
-showed, for the seconds that are left.
+arms tried so far have shown, times the share of such gains that is realised. The arm of the highest
+utility is run; another can follow where it still pays after what that has shown. An arm that would
+not end before the deadline is left out. At a look into a training `verdict` asks again, with what
+it showed, for the seconds that are left.
 
 Without a gate (none is shipped for the model, or its file cannot be used) a fixed default decides:
 stay with ICL if it answered every held-out demonstration exactly (`loo_accuracy` is 1) or its views
@@ -150,15 +148,7 @@ def decide(
             left_out[arm] = f"it would gain {gains[arm]:.1%}, less than {policy.least:.1%}"
             continue
         utilities[arm] = gains[arm] - policy.price * costs[arm]
-    paying = [arm for arm, utility in utilities.items() if utility > 0]
-    chosen = cheapest = min(paying, key=lambda arm: costs[arm], default=in_hand)
-    if remaining_seconds is not None and paying:
-        best = max(paying, key=lambda arm: utilities[arm])
-        sure = min(1.0, probability + gains[cheapest])
-        later = gate.gain(best, features, {**tried, cheapest: {}}, sure)
-        late = costs[cheapest] + costs[best] >= remaining_seconds
-        if late and later >= policy.least and later > policy.price * costs[best]:
-            chosen = best
+    chosen = max(utilities, key=lambda arm: utilities[arm])  # of equals, first the answer in hand
     return Decision(
         chosen=chosen,
         reason=_opinions(tried)
@@ -256,11 +246,8 @@ def _reason(
         if arm != in_hand
     ]
     verdict = f"answer with {in_hand}" if chosen == in_hand else f"run {chosen}"
-    others = [arm for arm, utility in utilities.items() if utility > 0 and arm != chosen]
-    if others:
-        cheaper = min(others, key=lambda arm: costs[arm])
-        late = costs[cheaper] < costs[chosen]
-        verdict += f", with no time for {cheaper} before" if late else ", the cheapest that pays"
+    if any(utility > 0 and arm != chosen for arm, utility in utilities.items()):
+        verdict += ", the best of those that pay"
     known = f"{in_hand} is right with probability {probability:.1%}"
     if offers:
         known += f"; at a price of {policy.price:g} per second " + ", ".join(offers)

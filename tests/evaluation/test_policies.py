@@ -97,8 +97,8 @@ def test_a_gate_asked_once_gives_the_answer_of_the_arm_it_named() -> None:
     assert list(played.seconds) == [10.5] * 4
 
 
-def test_a_gate_asked_once_takes_the_best_arm_and_the_controller_the_cheapest_first() -> None:
-    """Asked once it cannot go on from a cheap arm that fails."""
+def test_a_gate_asked_once_ends_with_the_best_arm_and_the_controller_may_go_on() -> None:
+    """Asked once it cannot run another after one that failed."""
     cheap = ArmOutcome(False, 2.0, 9, {})
     log = [replace(o, arms=o.arms | {"light": cheap}) for o in LOG[:3]]
     heads = HEADS | {"light_fixes": Head(0.5), "light_right": Head(0.4)}
@@ -106,7 +106,7 @@ def test_a_gate_asked_once_takes_the_best_arm_and_the_controller_the_cheapest_fi
     gate = Gate("m", heads, costs)
     assert one_shot(log, gate, Policy()).answers == ("ttt",) * 3
     played = sequential(log, gate, Policy())
-    assert played.ran == (("icl-vote", "light", "ttt"),) * 3
+    assert played.ran == (("icl-vote", "ttt", "light"),) * 3
     assert list(played.seconds) == [12.5] * 3
 
 
