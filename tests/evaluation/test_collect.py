@@ -203,10 +203,10 @@ def test_a_worker_that_is_killed_ends_the_run_with_the_reason(tmp_path: Path) ->
     with _two_at_work(tmp_path) as process:
         try:
             for child in psutil.Process(process.pid).children(recursive=True):
-                if "loky" in " ".join(child.cmdline()) and child.num_threads() > 1:
+                if "LokyProcess" in " ".join(child.cmdline()):
                     child.kill()
                     break
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=120)
         finally:
             process.kill()
     assert process.returncode == 1
