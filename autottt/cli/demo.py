@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import typer
 
-# ARC-AGI-1, chosen from docs/results (bench.jsonl, controller-arc.jsonl): the vote is right on
-# the first two and the sixth, where the controller stays with it or trains and keeps it; it has
-# the next three wrong and training mends them; the last is lost.
+# ARC-AGI-1, chosen from docs/results/controller-arc.jsonl: the vote is right on the first two and the
+# sixth, where the controller stays with it or trains and keeps it; it has the next three wrong and
+# training mends them; the last is lost.
 DEMO_TASKS: tuple[str, ...] = (
-    "arc:e133d23d",
-    "arc:6d0aefbc",
-    "arc:88a62173",
-    "arc:bdad9b1f",
-    "arc:66e6c45b",
-    "arc:c9e6f938",
-    "arc:f25ffba3",
+    "arc:9172f3a0",
+    "arc:67a3c6ac",
+    "arc:a85d4709",
+    "arc:9dfd6313",
+    "arc:3af2c5a8",
+    "arc:d037b0a7",
+    "arc:46442a0e",
 )
 
 
