@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-# ARC-AGI-1, chosen from docs/results/controller-arc.jsonl: the vote is right on the first two and the
-# sixth, where the controller stays with it or trains and keeps it; it has the next three wrong and
-# training mends them; the last is lost.
+# ARC-AGI-1, chosen from docs/results/controller-arc.jsonl: the vote is right on the first two and
+# the sixth, where the controller stays with it or trains and is right too; it has the next three
+# wrong and training mends them; the last is lost.
 DEMO_TASKS: tuple[str, ...] = (
     "arc:9172f3a0",
     "arc:67a3c6ac",

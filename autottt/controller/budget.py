@@ -18,9 +18,9 @@ class Budget:
     """One of: `price` (accuracy per second), `mean_seconds` a task, `risk`; without any, `PRICE`.
 
     `risk` is the share of the answers that training would find which may be missed, with
-    probability `confidence`. Where it cannot be certified, `uncertified` says whether every arm is
-    run ("escalate") or the vote answers ("answer"). Raises `InputError` for more than one of them
-    and for values that mean nothing.
+    probability `confidence`. Where it cannot be certified, `uncertified` says whether every arm
+    that may gain is run ("escalate") or the vote answers ("answer"). Raises `InputError` for more
+    than one of them and for values that mean nothing.
     """
 
     price: float | None = None

@@ -120,8 +120,7 @@ def one_shot(outcomes: Sequence[Outcome], gate: Gate, policy: Policy) -> Played:
     for outcome in outcomes:
         begin = time.perf_counter()
         arms = [arm for arm in gate.arms if arm in outcome.arms]
-        offers = decide(policy, gate, outcome.features, tried={}, arms=arms).utilities
-        chosen = max(offers, key=lambda arm: offers[arm])  # of equals the first: answer now
+        chosen = decide(policy, gate, outcome.features, tried={}, arms=arms).chosen
         p = gate.probability(ICL_RIGHT, outcome.features)
         spent = time.perf_counter() - begin
         ran = outcome.arms[chosen]

@@ -41,7 +41,8 @@ def model_card(recipe: Recipe, record: Log, beside: Sequence[Run] = ()) -> str:
             f"- The last run: {_optimizers(recipe)}; {_schedule(recipe)}.",
             f"- {_rows(recipe)}.",
             f"- {len(FAMILIES)} families: {len(seen)} in pretraining, {len(CALIBRATION)} held out "
-            f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any.",
+            f"for the controller, {len(TEST)} held out for reports. No benchmark task is in any. "
+            "Some of those held out have kin in pretraining, which `pretraining/splits.py` names.",
             "",
             "## Tokens, sizes and optimizers",
             "",

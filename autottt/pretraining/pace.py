@@ -24,8 +24,8 @@ def steps_in(minutes: float, recipe: Recipe, device: str = "cpu") -> int:
 def seconds_per_step(recipe: Recipe, device: str = "cpu") -> float:
     """Seconds of one forward and backward pass over `recipe.tokens` random tokens, on average.
 
-    Each row length counts as often as it is drawn. Making the rows is not in it: other processes
-    do that meanwhile.
+    Each row length counts by its weight, without the short rows that a run may begin with. Making
+    the rows is not in it: other processes do that meanwhile.
     """
     from autottt.pretraining.train import attention_on, new_model
 

@@ -40,7 +40,7 @@ class Recipe:
         if max(self.row_lengths) > self.context:
             raise InputError(
                 f"rows of {max(self.row_lengths)} tokens do not fit a context of {self.context}; "
-                "the recipe's row_lengths are at most its context"
+                "give shorter row_lengths"
             )
         if len(self.row_lengths) != len(self.row_weights):
             raise InputError(

@@ -61,8 +61,8 @@ def _changed(cells: Content, table: Cells, flip: bool, turns: int) -> Cells:
 def compose(pairs: list[AnyPair], kind: str, rng: Rng) -> list[AnyPair]:
     """The task with its outputs turned, mirrored or two of their colours swapped, alike in all.
 
-    It is often a rule that no family has. Texts stay, as does a task whose outputs that would turn
-    back into its inputs; an output that is symmetric, or has neither colour, looks as before.
+    It is often a rule that no family has. Texts stay, and so does a task whose outputs would become
+    its inputs again; an output that is symmetric, or has neither colour, looks as before.
     """
     if kind == "text":
         return pairs

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from autottt.errors import InputError
-from autottt.pretraining.recipe import LONG, Log, Recipe, Run, recipe_of
+from autottt.pretraining.recipe import SIZES, Log, Recipe, Run, recipe_of
 
 TRAINING_LOG = "training_log.json"
 SHAPE = ("hidden", "layers", "heads", "intermediate", "context", "rope_theta")
@@ -48,15 +48,22 @@ def _stages(written: dict[str, Any]) -> list[Run]:
 def usual_next(stages: list[Run]) -> dict[str, Any]:
     """What the recipe of a next stage has where nothing else is asked for.
 
-    Size, optimizer, rates and tokens a step are those of the last stage, the seed the lowest that
-    none had; rows are of all lengths from the first step on, as the curriculum of short ones is
-    for random weights. A stage is long (`recipe.LONG`) where it says so, whatever the last was.
+    Size, optimizer and rates are those of the last stage, tokens a step those of the last that was
+    not long (`recipe.LONG`), as a stage is long where it says so; the seed is the lowest that none
+    had. Rows are of all lengths from the first step on: a curriculum of short ones is for random
+    weights.
     """
     last, used = stages[-1][0], _seeds(stages)
     kept = {name: getattr(last, name) for name in (*SHAPE, *PACE)}
-    if all(getattr(last, name) == value for name, value in LONG.items()):
-        kept["tokens"] = Recipe.tokens
+    short = [recipe for recipe, _ in stages if recipe.room == 0]
+    kept["tokens"] = short[-1].tokens if short else _tokens_of(last)
     return kept | {"seed": next(n for n in count() if n not in used), "short_share": 0.0}
+
+
+def _tokens_of(recipe: Recipe) -> int:
+    """Tokens a step that go with a recipe's size."""
+    sizes = (size for size in SIZES.values() if size["hidden"] == recipe.hidden)
+    return int(next(sizes, {}).get("tokens", Recipe.tokens))
 
 
 def check_next(recipe: Recipe, stages: list[Run]) -> None:

@@ -122,7 +122,7 @@ def train_step(
 def attention_on(device: str, recipe: Recipe) -> str:
     """The attention to train with: on a CPU the fused one is slower backwards for short rows.
 
-    Longer ones would take gigabytes where every score is kept.
+    With longer rows the eager one, which keeps every score, would take gigabytes.
     """
     return "eager" if device == "cpu" and max(recipe.row_lengths) <= LONG_ROW else "sdpa"
 
@@ -154,8 +154,8 @@ def pretrain(
     Raises `InputError` where the checkpoint is of another recipe or the weights to start from do
     not suit it, `DivergenceError` where training fails, and `StoppedError` once all is saved.
     """
-    out.mkdir(parents=True, exist_ok=True)
     recipe.check_rows()
+    out.mkdir(parents=True, exist_ok=True)
     model = new_model(recipe, attention=attention_on(device, recipe))
     model.to(device)  # type: ignore[arg-type]
     optimizers = optimizers_of(model, recipe)

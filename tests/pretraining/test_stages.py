@@ -55,6 +55,9 @@ def test_the_next_stage_has_the_size_and_a_seed_that_is_new(start: Path) -> None
     long = usual_next([(Recipe(**LONG), Log())])
     assert long["tokens"] == Recipe.tokens
     assert not {"row_lengths", "room", "composed"} & set(long)
+    both = Recipe(**SIZES["large"] | LONG)
+    assert usual_next([(both, Log())])["tokens"] == SIZES["large"]["tokens"]
+    assert usual_next([(Recipe(tokens=4096), Log()), (Recipe(**LONG), Log())])["tokens"] == 4096
 
 
 def test_a_seed_of_an_earlier_stage_is_refused(start: Path, tmp_path: Path) -> None:

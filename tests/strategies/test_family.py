@@ -238,7 +238,7 @@ def test_every_strategy_answers_and_leaves_no_trace(model: HuggingFaceModel, nam
     assert strategy.unavailable(task, context) is None
     attempt = strategy.run(task, context)
     assert attempt.strategy == name
-    assert attempt.candidates[0] or name == "zero-shot"  # which the model was never trained to be
+    assert attempt.candidates[0] or name == "zero-shot"  # it learnt with demonstrations alone
     assert attempt.tokens > 0
     assert all(0 <= c.score <= 1 for c in attempt.candidates[0])
     assert attempt.stop_reason
@@ -315,7 +315,7 @@ def test_held_out_rows_stop_a_training_and_choose_its_step(model: HuggingFaceMod
     kept = next(c for c in bad.checks if c.step == bad.best.step)
     assert after == pytest.approx(-kept.loss * 4, abs=0.05)
     if bad.best.step == 0:
-        assert after == pytest.approx(cold, abs=0.05)
+        assert after == pytest.approx(cold, rel=1e-3)
 
 
 def test_a_score_counts_every_turn_once() -> None:

@@ -94,7 +94,7 @@ def test_answers_are_scored_in_what_memory_there_is(
     few = embedded.score_answers(prompts, answers)
     assert sizes == [1, 1]
     for one, other in zip(usual, few, strict=True):
-        assert one == pytest.approx(other, rel=0.03)  # bf16 rounds otherwise
+        assert one == pytest.approx(other, abs=0.3)  # bf16 rounds otherwise
 
 
 def test_confidence_has_one_value_a_token(embedded: HuggingFaceModel) -> None:
