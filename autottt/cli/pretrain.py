@@ -80,8 +80,8 @@ def pretrain(
     from autottt.pretraining.recipe import LONG
 
     start = None if start_from is None else str(start_from)
-    given = {"seed": seed, "optimizer": optimizer, "start_from": start, **sized(size)}
-    given |= LONG if long else {}
+    given = {"seed": seed, "optimizer": optimizer, "start_from": start}
+    given |= sized(size) | (LONG if long else {})
     asked = {name: value for name, value in given.items() if value is not None}
     check_release(out, release, beside or [])
     logging.getLogger("autottt").setLevel(logging.INFO)  # its log is the progress of a long run

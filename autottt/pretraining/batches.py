@@ -55,17 +55,12 @@ def _lines(cells: Content) -> NDArray[np.int64]:
     return np.hstack([cells.astype(np.int64) + ZERO, ends]).ravel()
 
 
-def draw_row(
-    names: Sequence[str], length: int, rng: Rng, *, room: int = 0, composed: float = 0.0
-) -> Row:
-    """One task's pairs up to `length` tokens, the fullest of a few tries.
-
-    `room` and `composed` are as in `BatchPlan`.
-    """
+def draw_row(plan: BatchPlan, length: int, rng: Rng) -> Row:
+    """One task's pairs up to `length` tokens, the fullest of a few tries."""
     best: Row | None = None
     while True:
         for _ in range(6):
-            row = _try_row(names, length, rng, room, composed)
+            row = _try_row(plan, length, rng)
             if row is not None and (best is None or len(row.ids) > len(best.ids)):
                 best = row
             if best is not None and len(best.ids) >= 0.8 * length:
@@ -74,13 +69,14 @@ def draw_row(
             return best
 
 
-def _try_row(names: Sequence[str], length: int, rng: Rng, room: int, composed: float) -> Row | None:
-    family = FAMILIES[names[int(rng.integers(len(names)))]]
-    roomy = room > 0 and length >= LONG_ROW and rng.random() < 0.5
-    with larger(room if roomy else 0):
+def _try_row(plan: BatchPlan, length: int, rng: Rng) -> Row | None:
+    family = FAMILIES[plan.names[int(rng.integers(len(plan.names)))]]
+    roomy = plan.room > 0 and length >= LONG_ROW and rng.random() < 0.5
+    with larger(plan.room if roomy else 0):
         drawn = draw_pairs(family, rng, MAX_PAIRS)
     pairs = vary(drawn, family.kind, rng)
-    if pairs and composed > 0 and family.name not in NOT_COMPOSED and rng.random() < composed:
+    composes = pairs and plan.composed > 0 and family.name not in NOT_COMPOSED
+    if composes and rng.random() < plan.composed:
         pairs = compose(pairs, family.kind, rng)
     rows: list[Row] = []
     used = 0
@@ -132,10 +128,7 @@ class BatchPlan:
         length = int(rng.choice(self.row_lengths, p=self.weights))
         if step < self.short_steps:
             length = self.row_lengths[0]
-        rows = [
-            draw_row(self.names, length, rng, room=self.room, composed=self.composed)
-            for _ in range(self.tokens // length)
-        ]
+        rows = [draw_row(self, length, rng) for _ in range(self.tokens // length)]
         return collate(rows, length)
 
     def stream(self, start: int, end: int) -> Iterator[Batch]:
