@@ -31,7 +31,7 @@ from autottt.controller.state import (
     first_state,
     no_listener,
 )
-from autottt.errors import FAILURES, Failure, GateError, InputError
+from autottt.errors import FAILURES, Failure, GateError, InputError, TaskError
 from autottt.serialise import from_json
 from autottt.strategies import registry
 from autottt.strategies.base import Progress, RunContext, no_progress
@@ -48,6 +48,7 @@ TOGETHER = 4  # tasks that share a pass of the model in throughput mode
 ALIKE = 1.25  # how much longer one of them may be than another
 ALIKE_ON_GPU = 4.0
 GATE_FILE = "gate.json"
+SEEDS = 2**63  # as many as torch takes
 
 
 class Solver:
@@ -117,21 +118,22 @@ class Solver:
         `strategy` forces one instead of letting the controller choose. `deadline` is in seconds
         from now. `on_event(kind, payload)` hears of every "probe", "attempt", "decision" and the
         "answer". `log` is a JSON-lines file for the trace. `related` are tasks whose demonstrations
-        strategies that share may use. With `checkpoints` a task that was under way goes on after
-        its last node; a deadline then counts anew. Demonstrations that the context has no room for
-        are left out, the longest first, with a warning. Raises `InputError` for a task, name,
-        or length that cannot be served, and `StrategyError` where a forced strategy fails.
+        strategies that share may use; one that is no sound task is left out. With `checkpoints` a
+        task that was under way goes on after its last node; a deadline then counts anew.
+        Demonstrations that the context has no room for are left out, the longest first, with a
+        warning. Raises `InputError` for a task, name, seed or length that cannot be served, and
+        `StrategyError` where a forced strategy fails.
         """
-        context = self._context(strategy, deadline, progress, on_event, log, related)
+        context = self._context(strategy, deadline, progress, on_event, log, _sound(related))
         state, context = self._enter(task, seed, strategy, context)
-        begin = time.perf_counter()
+        begin, resumed = time.perf_counter(), False
         if checkpoints is None:
             config: RunnableConfig = {"recursion_limit": STEP_LIMIT}
             done = self._graph.invoke(state, context=context, config=config)
         else:
             done, before = checkpoints.invoke(state, replace(context, resumable=True))
-            begin -= before
-        if strategy is None and self.watch:
+            begin, resumed = begin - before, before > 0
+        if strategy is None and self.watch and not resumed:  # else it was heard before
             self.hear(done["features"])
         return _answer(done, attempts, time.perf_counter() - begin)
 
@@ -154,11 +156,15 @@ class Solver:
         """
         context = self._context(None, deadline, progress, on_event, log, ())
         state, context = self._enter(task, seed, None, context)
-        return checkpoints.offer(state, replace(context, resumable=True))
+        offered, features = checkpoints.offer(state, replace(context, resumable=True))
+        if self.watch:
+            self.hear(features)
+        return offered
 
     def _enter(
         self, task: Task, seed: int, strategy: str | None, context: SolveContext
     ) -> tuple[SolveState, SolveContext]:
+        _check_seed(seed)
         task, said = shortened(checked(task), self.model)
         if said is not None:
             context = replace(context, warnings=(*context.warnings, said))
@@ -186,8 +192,9 @@ class Solver:
         comes. The seconds of an answer include its share of a common training. The other tasks are
         what strategies that share look at.
         """
+        _check_seed(seed)
         machine = build_graph(InMemorySaver(serde=JsonPlusSerializer()), pause_before_adapt=True)
-        context = self._context(strategy, None, progress, on_event, log, tuple(tasks))
+        context = self._context(strategy, None, progress, on_event, log, ())
         paused: dict[int, str] = {}  # place -> the strategy that comes next
         seconds = [0.0] * len(tasks)
         found: dict[int, Answer | Failure] = {}
@@ -213,7 +220,7 @@ class Solver:
             found[place] = result
             on_answer(place, result)
 
-        tasks, said = list(tasks), [()] * len(tasks)
+        tasks, said, sound = list(tasks), [()] * len(tasks), list[int]()
         for place, task in enumerate(tasks):
             try:
                 tasks[place], note = shortened(checked(task), self.model)
@@ -221,6 +228,9 @@ class Solver:
                 end(place, error)
                 continue
             said[place] = () if note is None else (note,)
+            sound.append(place)
+        context = replace(context, related=tuple(tasks[place] for place in sound))
+        for place in sound:
             go_on(place, first_state(tasks[place], seed=seed, forced=strategy))
         while paused:
             chosen = next(iter(paused.values()))
@@ -332,6 +342,22 @@ class Solver:
 
 def _thread(place: int) -> RunnableConfig:
     return {"recursion_limit": STEP_LIMIT, "configurable": {"thread_id": str(place)}}
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise InputError(f"a seed is a whole number from 0 to 2^63 - 1, not {seed}")
+
+
+def _sound(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Those of the tasks that are what they should be, in the one form of their answers."""
+    found = []
+    for task in tasks:
+        try:
+            found.append(checked(task))
+        except TaskError as error:
+            log_.warning("a related task is left out: %s", error)
+    return tuple(found)
 
 
 def alike(tasks: Sequence[Task], size: int, model: LanguageModel) -> list[list[int]]:

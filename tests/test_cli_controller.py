@@ -139,6 +139,69 @@ def test_an_arm_that_nothing_was_run_with_is_refused(folder: Path, tmp_path: Pat
     assert not (tmp_path / "gate.json").exists()
 
 
+def test_an_arm_of_some_tasks_or_traces_alone_is_not_chosen_among(
+    folder: Path, tmp_path: Path
+) -> None:
+    """It would be judged by hardly anything, and prices by those few tasks."""
+    every = read_outcomes(folder / "fit.jsonl")
+    some = [replace(o, arms={**o.arms, "new": o.arms["long"]}) for o in every[:3]]
+    mixed = write(tmp_path / "mixed.jsonl", [*some, *every[3:]])
+    done = run("fit", mixed, "--out", tmp_path / "gate.json")
+    assert done.exit_code == 0, done.output
+    assert "without new, which not every task was run with" in done.stderr
+    gate = load_gate(tmp_path / "gate.json", model=every[0].model)
+    assert set(gate.arms) == {"light", "long"}
+    assert gate.prices
+    none = write(
+        tmp_path / "none.jsonl", [replace(every[0], arms={"icl-vote": every[0].arms["icl-vote"]})]
+    )
+    refused = run("fit", mixed, none, "--out", tmp_path / "no.json")
+    assert refused.exit_code == 2
+    assert "no training strategy was run on every task" in refused.stderr
+
+
+def test_a_log_that_is_given_twice_counts_once(folder: Path, tmp_path: Path) -> None:
+    """And the same gate comes of it."""
+    log = folder / "fit.jsonl"
+    done = [
+        run("fit", *logs, "--out", tmp_path / f"{len(logs)}.json") for logs in ([log], [log, log])
+    ]
+    assert done[0].stdout == done[1].stdout
+
+
+def test_a_comparison_that_has_nothing_to_compare(folder: Path, tmp_path: Path) -> None:
+    """An arm that is never right is left out of it, and one family is an error."""
+    every = read_outcomes(folder / "fit.jsonl")[:40]
+    wrong = [
+        replace(o, arms={**o.arms, "long": replace(o.arms["long"], right=False)}) for o in every
+    ]
+    log = write(tmp_path / "wrong.jsonl", wrong)
+    done = run("fit", log, "--compare", "--out", tmp_path / "gate.json")
+    assert done.exit_code == 0, done.output
+    assert "long_right" not in done.stderr
+    one = write(tmp_path / "one.jsonl", [replace(o, group="f") for o in every])
+    refused = run("fit", one, "--compare", "--out", tmp_path / "gate.json")
+    assert refused.exit_code == 2
+    assert "families left out" in refused.stderr
+
+
+def test_what_a_log_cannot_tell_is_said(folder: Path, tmp_path: Path) -> None:
+    """One group has intervals over tasks; tasks fitted to are named; no vote, no controller."""
+    gate, every = folder / "gate.json", read_outcomes(folder / "report.jsonl")
+    one = write(tmp_path / "one.jsonl", [replace(o, group="f") for o in every])
+    known = "--fitted-on", folder / "fit.jsonl"
+    found = json.loads(run("evaluate", one, "--gate", gate, "--json").stdout)
+    gap = next(p for p in found["policies"] if p["policy"] == "icl-vote")["held_minus_this"]
+    assert found["intervals_over"] == "tasks"
+    assert gap["low"] < gap["mean"] < gap["high"]
+    own = run("evaluate", folder / "fit.jsonl", "--gate", gate, *known)
+    assert "too good to be true" in own.stderr
+    blind = [replace(o, arms={k: v for k, v in o.arms.items() if k != "icl-vote"}) for o in every]
+    refused = run("evaluate", write(tmp_path / "blind.jsonl", blind), "--gate", gate)
+    assert refused.exit_code == 2
+    assert "the log has no icl-vote" in refused.stderr
+
+
 def test_prices_and_risk_come_from_the_logs(folder: Path) -> None:
     """A fitted gate knows what a mean cost takes, and can certify a risk."""
     model = read_outcomes(folder / "fit.jsonl")[0].model

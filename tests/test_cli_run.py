@@ -109,6 +109,21 @@ def test_a_stream_on_stdin(tmp_path: Path) -> None:
     assert sorted(map(str, errors)) == ["None", "None", "TaskError"]
 
 
+def test_a_folder_of_results_below_that_of_the_tasks(tmp_path: Path) -> None:
+    """It is no task at the second start, and the folder of the tasks itself is refused."""
+    for k in range(2):
+        (tmp_path / f"t{k}.json").write_text(task_line(k))
+    out = tmp_path / "out"
+    for _ in range(2):
+        done = run(tmp_path, "--out", out, "--strategy", "icl")
+        assert done.returncode == 0, done.stderr
+        assert (out / "metrics.json").exists()
+        assert [line["task_id"] for line in lines(out)] == ["t0", "t1"]
+    refused = run(tmp_path, "--out", tmp_path)
+    assert refused.returncode == 2
+    assert "a folder of their own" in refused.stderr
+
+
 def test_a_task_that_hangs_ends_the_process_with_75(tasks: Path, tmp_path: Path) -> None:
     """Past the hard limit the process goes; the start after the last retry records the failure."""
     one = tmp_path / "one.jsonl"

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autottt.cli.exits import positive, valid_seed, writable
+from autottt.cli.exits import apart, positive, valid_seed, writable
 from autottt.cli.fit import JOBS
 from autottt.cli.sources import (
     Device,
@@ -95,7 +95,8 @@ def calibrate(
             f"{log} was begun with {', '.join(sorted(begun[0].arms))}, and a gate needs every task "
             "to be measured with the same; leave --strategy out, or name another --out"
         )
-    chosen = load_tasks(tasks)
+    apart(out, tasks)
+    chosen = load_tasks(tasks, but=out)
     groups = {o.group for o in begun} | {group_of(task.id) for task in chosen}
     if len(groups) == 1:
         groups = {o.task_id for o in begun} | {task.id for task in chosen}

@@ -95,13 +95,12 @@ def _own(
     from autottt.adapters.models.loading import SHIPPED
     from autottt.controller.difficulty import load_gate
     from autottt.controller.gate_file import read_gate_file
-    from autottt.controller.outcomes import read_outcomes
+    from autottt.controller.outcomes import distinct, read_outcomes
     from autottt.controller.policy import Policy
     from autottt.evaluation.evaluate import evaluate as run
     from autottt.solver import GATE_FILE
 
-    read = [outcome for log in logs for outcome in read_outcomes(log)]
-    every = list({(o.task_id, o.model, o.seed): o for o in read}.values())
+    every = distinct(outcome for log in logs for outcome in read_outcomes(log))
     models = sorted({outcome.model for outcome in every})
     if len(models) > 1:
         raise InputError(f"the logs are of {len(models)} models ({', '.join(models)}); give one's")
@@ -119,6 +118,12 @@ def _own(
         )
     fitted = None if gate is None else load_gate(gate, model=model)
     known = [] if fitted_on is None else read_outcomes(fitted_on)
+    if both := {o.task_id for o in known} & {o.task_id for o in outcomes}:
+        typer.echo(
+            f"{len(both)} of these tasks (such as {min(both)}) are among those that the gate was "
+            "fitted to: what follows is too good to be true of others",
+            err=True,
+        )
     return run(outcomes, fitted, Policy(price), fitted_on=known)
 
 

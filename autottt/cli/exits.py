@@ -102,6 +102,12 @@ def writable(out: Path, *, whole: bool = False) -> None:
         raise InputError(f"{above} cannot hold files; name another place")
 
 
+def apart(out: Path, tasks: str) -> None:
+    """Raises `InputError` where the results would lie among the tasks, to be read as some."""
+    if out.is_dir() and out.resolve() == Path(tasks).resolve():
+        raise InputError(f"{out} holds the tasks; give the results a folder of their own")
+
+
 def parse_seeds(text: str) -> list[int]:
     """Distinct seeds from a list like "0,1,2"; raises `InputError`."""
     try:

@@ -173,28 +173,62 @@ def fit(
             raise InputError(f"no such file: {log}; `autottt solve --log {log}` writes traces")
     from autottt.controller.cost import timed_as
     from autottt.controller.experience import outcomes_of, read_traces
-    from autottt.controller.outcomes import read_outcomes
+    from autottt.controller.outcomes import distinct, read_outcomes
     from autottt.evaluation.calibrate import calibrated
+    from autottt.evaluation.collect import group_of
 
     measured = [outcome for path in costs or () for outcome in read_outcomes(path)]
 
     def read(paths: list[Path]) -> list[Outcome]:
         each = (read_outcomes(path) for path in paths)
-        return [o for log in each for o in (timed_as(log, measured) if costs else log)]
+        return distinct(o for log in each for o in (timed_as(log, measured) if costs else log))
 
     outcomes = read(logs)
     unknown = set(arm or ()) - {name for outcome in outcomes for name in outcome.arms}
     if unknown:
         raise InputError(f"no task in the logs was run with {', '.join(sorted(unknown))}")
+    arm = arm or _common_arms(outcomes)
+    whole = {(o.task_id, o.model, o.seed): o.task for o in outcomes}  # with every arm
+    groups = {o.task_id: o.group for o in outcomes}
+    learnt: list[Outcome] = []
     for path in update or ():
-        seen = outcomes_of(read_traces(path), {o.task_id: o.group for o in outcomes})
+        seen = outcomes_of(read_traces(path), lambda task: groups.get(task) or group_of(task))
         typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
-        outcomes += seen
+        learnt += seen
+    for outcome in distinct(learnt):
+        key = outcome.task_id, outcome.model, outcome.seed
+        if key not in whole or (whole[key] and outcome.task and whole[key] != outcome.task):
+            outcomes.append(outcome)
     gate = calibrated(outcomes, certify=read(certify or []), arms=arm)
     gate.save(out)
     if compare:
         _show_comparison(outcomes, gate.arms)
     typer.echo(json.dumps(gate.report, indent=2))
+
+
+def _common_arms(outcomes: list[Outcome]) -> list[str] | None:
+    """The training arms that every task was run with; None for a log without tasks.
+
+    Raises `InputError` where tasks have none in common.
+    """
+    from autottt.controller.outcomes import ICL_ARMS
+
+    if not outcomes:
+        return None
+    every = {name for outcome in outcomes for name in outcome.arms} - ICL_ARMS
+    common = every.intersection(*(outcome.arms for outcome in outcomes))
+    if every and not common:
+        raise InputError(
+            f"no training strategy was run on every task of the logs, which have "
+            f"{', '.join(sorted(every))}; name those to choose among with --arm"
+        )
+    if every - common:
+        typer.echo(
+            f"without {', '.join(sorted(every - common))}, which not every task was run with "
+            "(--arm takes it all the same)",
+            err=True,
+        )
+    return sorted(common)
 
 
 def _show_comparison(outcomes: list[Outcome], arms: tuple[str, ...]) -> None:
@@ -213,6 +247,8 @@ def _show_comparison(outcomes: list[Outcome], arms: tuple[str, ...]) -> None:
     worth = Table("head", "a name is worth (log-loss on families left out; + reads it)")
     for head in (ICL_RIGHT, *(right_head(arm) for arm in arms)):
         found = ablation(outcomes, head, arms)
+        if not found:
+            continue  # all of one class
         parts = [f"{'+' if name in READ else ''}{name} {gain:+.4f}" for name, gain in found]
         worth.add_row(head, ", ".join(parts))
     console.print(worth)

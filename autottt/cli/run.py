@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autottt.adapters.tasks.printable import printable
-from autottt.cli.exits import not_negative, positive, share, valid_seed, writable
+from autottt.cli.exits import apart, not_negative, positive, share, valid_seed, writable
 from autottt.cli.sources import (
     AnswerKind,
     Choices,
@@ -177,7 +177,7 @@ def run(
         checked_url(checkpoints)
     form = answer_format(answer, choices)
     table = table_settings(demonstrations, columns, seed, instruction, form)
-    source = _source(tasks, table, queries)
+    source = _source(tasks, table, queries, out)
     stop = Stop(total_seconds)
     with stopping_on_sigterm(stop):
         from autottt.cli.run_view import Screen
@@ -239,13 +239,14 @@ def _report(out: Path, run: Run) -> None:
     typer.echo(printable(f"{out / METRICS} and {out / REPORT}"), err=True)
 
 
-def _source(tasks: str, table: TableSettings, queries: int | None) -> Source:
+def _source(tasks: str, table: TableSettings, queries: int | None, out: Path) -> Source:
     from autottt.adapters.tasks.files import load_tasks
     from autottt.cli.solving import first_queries
     from autottt.runner.source import Known, Stream
 
     if tasks != STDIN:
-        return Known([first_queries(task, queries) for task in load_tasks(tasks, table)])
+        apart(out, tasks)
+        return Known([first_queries(task, queries) for task in load_tasks(tasks, table, but=out)])
     table.refuse("stdin")
     if queries is not None:
         raise InputError("--queries means nothing for tasks on stdin; leave it out")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from autottt.server.app import ServerSettings
 
 CONNECTIONS = 512
+LARGEST_PORT = 65535
 GRACEFUL_SECONDS = 10
 KEY = "AUTOTTT_API_KEY"
 NEEDS = {"serve": ("starlette", "uvicorn", "prometheus_client"), "mcp": ("mcp",)}
@@ -90,6 +91,8 @@ def serve(
     positive("--deadline", deadline)
     positive("--max-body", max_body)
     not_negative("--price", price)
+    if not 0 <= port <= LARGEST_PORT:
+        raise InputError(f"--port is a number from 0 to {LARGEST_PORT}, not {port}")
     require("serve")
     if mcp or mcp_http:
         require("mcp")

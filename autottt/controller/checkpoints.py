@@ -43,10 +43,12 @@ class Checkpoints:
         done = machine.invoke(start, context=context, config=config, durability="sync")
         return cast(SolveState, done), before
 
-    def offer(self, state: SolveState, context: SolveContext) -> Decision | None:
+    def offer(
+        self, state: SolveState, context: SolveContext
+    ) -> tuple[Decision | None, dict[str, float]]:
         """Run up to the first training; the decision for it, or None where there is none to run.
 
-        A state that is at a training already is left there.
+        With the probe's features. A state that is at a training already is left there.
         """
         machine, config = build_graph(self.saver, pause_before_adapt=True), self._config()
         known = machine.get_state(config)
@@ -55,7 +57,8 @@ class Checkpoints:
             machine.invoke(start, context=context, config=config, durability="sync")
             known = machine.get_state(config)
         decided = known.values["decisions"] if known.next else []
-        return from_json(Decision, decided[-1]) if decided else None
+        offered = from_json(Decision, decided[-1]) if decided else None
+        return offered, known.values["features"]
 
     def _config(self) -> RunnableConfig:
         return {

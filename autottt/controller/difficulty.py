@@ -282,26 +282,27 @@ def fit_gate(
 
     `arms` are the training arms, by default every arm of the log but plain in-context learning;
     `read` are the names that the heads read, by default all that there are.
-    Raises `GateError` when there is no outcome of icl-vote or the log mixes models.
+    Where icl-vote is not among the arms, as feedback said nothing of it, it is taken as wrong by
+    the heads of what mends it. Raises `GateError` when there is no outcome of icl-vote or the log
+    mixes models.
     """
-    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
-    if not usable:
+    if not any(ICL_VOTE in outcome.arms for outcome in outcomes):
         raise GateError(f"no outcome of {ICL_VOTE} to fit the gate on; run `autottt collect`")
-    models = sorted({outcome.model for outcome in usable})
+    models = sorted({outcome.model for outcome in outcomes})
     if len(models) > 1:
         raise GateError(
             f"the outcomes are of {len(models)} models ({', '.join(models)}); a gate is for one: "
             "fit on the outcomes of one of them"
         )
     if arms is None:
-        arms = sorted({arm for outcome in usable for arm in outcome.arms} - ICL_ARMS)
+        arms = sorted({arm for outcome in outcomes for arm in outcome.arms} - ICL_ARMS)
     from autottt.controller.fitting import fit_head  # scikit-learn is for fitting alone
 
     heads = {
         name: fit_head(rows.values, rows.labels, rows.groups, seed=seed)
-        for name, rows in head_rows(usable, arms, read=read).items()
+        for name, rows in head_rows(outcomes, arms, read=read).items()
     }
-    return Gate(models[0], heads, fit_cost(usable), seed, reference=_reference(usable, heads))
+    return Gate(models[0], heads, fit_cost(outcomes), seed, reference=_reference(outcomes, heads))
 
 
 def _reference(
@@ -334,11 +335,12 @@ class Rows:
 def head_rows(
     outcomes: Sequence[Outcome], arms: Sequence[str], *, read: Sequence[str] | None = None
 ) -> dict[str, Rows]:
-    """The rows of every head, by its name, from outcomes that all have icl-vote."""
+    """The rows of every head, by its name."""
     found = {ICL_RIGHT: Rows()}
     for outcome in outcomes:
         values = _select(outcome.features, read)
-        found[ICL_RIGHT].add(values, outcome.arms[ICL_VOTE].right, outcome.group)
+        if ICL_VOTE in outcome.arms:
+            found[ICL_RIGHT].add(values, outcome.arms[ICL_VOTE].right, outcome.group)
     for arm in arms:
         others = [other for other in arms if other != arm]
         found[fix_head(arm)] = _fix_rows(outcomes, arm, others, read)
@@ -364,7 +366,8 @@ def _fix_rows(
     """
     found = Rows()
     for outcome in outcomes:
-        if arm not in outcome.arms or outcome.arms[ICL_VOTE].right:
+        vote = outcome.arms.get(ICL_VOTE)
+        if arm not in outcome.arms or (vote is not None and vote.right):
             continue
         taken = looks(outcome.arms[arm].evidence) if look else []
         shown = next((seen for seen in taken if seen[LOOK] == look), {})

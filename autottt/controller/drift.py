@@ -3,7 +3,8 @@
 A two-sample Kolmogorov-Smirnov test of each feature that the gate reads: the last tasks against a
 sample of those that it was fitted to. The level of look k is divided by the number of features and
 by k (k + 1) (Bonferroni; the shares add up to one), so that a stream that never drifts is called
-drifted with a probability of at most `LEVEL`, however long it is.
+drifted with a probability of at most `LEVEL`, however long it is. That is for tasks in random
+order; a stream sorted by kind begins with tasks that do not look like the reference.
 """
 
 from __future__ import annotations

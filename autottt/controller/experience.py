@@ -1,25 +1,26 @@
 """What a running system has seen: traces of its answers, and whether they turned out right.
 
 A trace is what `Solver.solve(log=...)` appends: the probe's features, every attempt and decision,
-and the answer, one JSON object a line. Feedback is another line in the same file, with a task's id
-and whether its answer was right; the last word on a task counts. Both together are outcomes of the
-arms that ran, from which `autottt fit` learns.
+the answer and a hash of the task, one JSON object a line. Feedback is another line in the same
+file, with a task's id and whether its answer was right; of several tasks with one id it speaks of
+the last above it, and the last word on a task counts. Both together are outcomes of the arms that
+ran, from which `autottt fit` learns.
 
 Feedback on the answer says something of the other attempts too: those with the same answer share
 its fate, and where it is right those with another answer are wrong. Where it is wrong nothing is
-known of the others, and they are left out.
+known of the others, and they are left out. An attempt that failed was not right.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autottt.controller.lines import append_line
-from autottt.controller.outcomes import ArmOutcome, Outcome, own_seconds
+from autottt.controller.outcomes import ABANDONED, ArmOutcome, Outcome, own_seconds
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import from_json
 from autottt.types import JSON, Answer
@@ -30,12 +31,13 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Trace:
     """One answered task: the model's fingerprint, the probe's features, the answer, and if known
-    whether it was right."""
+    whether it was right and the task's hash (`outcomes.task_hash`), which older traces lack."""
 
     model: str
     features: dict[str, float]
     answer: Answer
     right: bool | None = None
+    task: str | None = None
 
 
 def give_feedback(path: str | Path, task_id: str, *, right: bool) -> None:
@@ -53,27 +55,31 @@ def read_traces(path: str | Path) -> list[Trace]:
 
     Feedback outlasts a later trace with the same answer of the same model and seed.
     """
-    traces: dict[str, Trace] = {}
+    traces: dict[tuple[str, str | None], Trace] = {}
+    last: dict[str, str | None] = {}  # of the tasks with an id the hash of the last
     for number, line in _lines(Path(path)):
         where = f"{path}, line {number}"
         if "feedback" in line:
             task_id, right = line["feedback"], line.get("right")
-            if not (isinstance(task_id, str) and task_id in traces and isinstance(right, bool)):
+            if not (isinstance(task_id, str) and task_id in last and isinstance(right, bool)):
                 raise InputError(f"{where}: feedback on {task_id!r}, which is not a task above it")
-            traces[task_id] = replace(traces[task_id], right=right)
+            key = task_id, last[task_id]
+            traces[key] = replace(traces[key], right=right)
             continue
-        model, features = line.pop("model", None), line.pop("features", None)
+        model, features, task = (line.pop(name, None) for name in ("model", "features", "task"))
         try:
             answer = from_json(Answer, line)
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"{where}: not a trace of `autottt solve --log` ({error})") from error
         if not isinstance(features, dict) or not isinstance(model, str):
             raise InputError(f"{where}: a trace without features or without its model")
-        trace = Trace(model, features, answer)
-        known = traces.get(answer.task_id)
+        key = answer.task_id, task if isinstance(task, str) else None
+        trace = Trace(model, features, answer, task=key[1])
+        known = traces.pop(key, None)
         if known is not None and _same_answer(known, trace):
             trace = replace(trace, right=known.right)
-        traces[answer.task_id] = trace
+        traces[key] = trace
+        last[answer.task_id] = key[1]
     return list(traces.values())
 
 
@@ -86,14 +92,14 @@ def _same_answer(one: Trace, other: Trace) -> bool:
     return a == b
 
 
-def outcomes_of(traces: list[Trace], groups: Mapping[str, str] | None = None) -> list[Outcome]:
+def outcomes_of(
+    traces: list[Trace], group_of: Callable[[str], str] = lambda task: task
+) -> list[Outcome]:
     """What the traces with feedback say of the arms that ran.
 
     A strategy that was asked for by name is left out, as there was no probe, and so is a trace
-    without the attempt that gave its answer. `groups` are those of tasks, by id, where they are
-    known; the group of another is the task itself.
+    without the attempt that gave its answer. `group_of` gives a task's group by its id.
     """
-    groups = groups or {}
     found = []
     for trace in traces:
         answer = trace.answer
@@ -105,17 +111,22 @@ def outcomes_of(traces: list[Trace], groups: Mapping[str, str] | None = None) ->
             continue
         said = given.winners
         for attempt in answer.attempts:
-            if attempt.error is not None:
+            if attempt.stop_reason == ABANDONED:  # what it would have answered is not known
                 continue
             same = attempt.winners == said
-            if same or trace.right:
+            if same or trace.right or attempt.error is not None:
                 evidence = {k: float(v) for k, v in attempt.evidence.items()}
                 arms[attempt.strategy] = ArmOutcome(
-                    trace.right and same, own_seconds(attempt), attempt.tokens, evidence
+                    trace.right and same and attempt.error is None,
+                    own_seconds(attempt),
+                    attempt.tokens,
+                    evidence,
+                    attempt.error,
                 )
-        task = answer.task_id
-        group = groups.get(task, task)
-        found.append(Outcome(task, group, trace.model, answer.seed, trace.features, arms))
+        task, features = answer.task_id, trace.features
+        found.append(
+            Outcome(task, group_of(task), trace.model, answer.seed, features, arms, task=trace.task)
+        )
     return found
 
 

@@ -24,7 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from autottt.controller.lines import append_line
-from autottt.controller.outcomes import ICL_VOTE
+from autottt.controller.outcomes import ABANDONED, ICL_VOTE, task_hash
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
 from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import UNLOGGED, SolveContext, SolveState
@@ -186,7 +186,7 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
         attempt = attempted(strategy, task, given)
     except AbandonedError as error:
         seconds, shown = time.perf_counter() - begin, error.evidence
-        return Attempt(name, (), seconds, 0, 0, None, "abandoned", shown, str(error))
+        return Attempt(name, (), seconds, 0, 0, None, ABANDONED, shown, str(error))
     except (StrategyError, ContextLengthError, RestorationError, WorkerError) as error:
         if state["forced"] is not None:
             raise
@@ -236,7 +236,8 @@ def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
         return SolveState()
     known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
     try:
-        append_line(context.log, {"model": context.model.fingerprint, "features": known, **answer})
+        told = {"model": context.model.fingerprint, "features": known}
+        append_line(context.log, {**told, "task": task_hash(_task(state)), **answer})
     except OSError as error:
         if context.resumable:
             raise StorageError(

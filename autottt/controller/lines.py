@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -17,7 +18,8 @@ logger = logging.getLogger(__name__)
 def append_line(path: str | Path, record: JSON) -> None:
     """Add one line and wait until it is on disk; the folder is made when it is missing.
 
-    Writers wait for each other. What a writer that died left of its last line is removed.
+    Writers wait for each other. What a writer that died left of its last line is removed. Raises
+    an `OSError`, too, where the file is of something else.
     """
     line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
     path = Path(path)
@@ -65,9 +67,17 @@ def _mend_tail(file: BinaryIO, path: Path) -> None:
     start = content.rfind(b"\n") + 1
     if is_json(content[start:]):
         file.write(b"\n")
+    elif not _is_torn(content, start):
+        raise OSError(errno.EINVAL, "no file of JSON lines; nothing is added, name another")
     else:
         logger.warning("%s ended in a torn line of %d bytes, now removed", path, end - start)
         file.truncate(start)
+
+
+def _is_torn(content: bytes, start: int) -> bool:
+    """Whether what begins there is the beginning of a line after others, or zeros of a lost one."""
+    first, tail = content.partition(b"\n")[0], content[start:]
+    return (not start or is_json(first)) and tail.strip(b"\0")[:1] in (b"", b"{")
 
 
 def is_json(text: bytes) -> bool:

@@ -9,11 +9,12 @@ The module does not know what the features mean, nor whether an answer was reall
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,15 +23,21 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Valida
 from autottt.controller.lines import append_line, is_json
 from autottt.errors import InputError
 from autottt.strategies.base import COMPARING_SECONDS
-from autottt.types import JSON, Attempt
+from autottt.types import JSON, Attempt, Task
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
 ICL_VOTE = "icl-vote"  # the arm that the probe always runs
+ABANDONED = "abandoned"  # why an attempt ended that the controller gave up
 ICL_ARMS = frozenset(  # other arms of a log train
     {"zero-shot", "icl", ICL_VOTE, "icl-experts", "icl-search", "icl-options"}
 )
+
+
+def task_hash(task: Task) -> str:
+    """By which tasks of one id are told apart."""
+    return hashlib.sha256(json.dumps(asdict(replace(task, priority=0))).encode()).hexdigest()[:16]
 
 
 def own_seconds(attempt: Attempt) -> float:
@@ -110,6 +117,11 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
             outcome = _decode(line, f"{path}, line {number}")
             latest[outcome.task_id, outcome.model, outcome.seed] = outcome
     return list(latest.values())
+
+
+def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Of several with one (task, model, seed), as of logs that overlap, the last."""
+    return list({(o.task_id, o.task, o.model, o.seed): o for o in outcomes}.values())
 
 
 def _to_json(outcome: Outcome) -> JSON:

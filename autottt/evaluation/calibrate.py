@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from autottt.controller.policy import Policy, best_in_hand
 from autottt.errors import GateError
 from autottt.evaluation.policies import PRICES, play, sequential
 
+log = logging.getLogger(__name__)
 CERTIFY = 3  # tenths of the groups that are kept for certifying
 THRESHOLDS = tuple(float(x) for x in np.linspace(0, 0.6, 61))
 
@@ -70,6 +72,12 @@ def calibrated(
         )
     gate = fit_gate(outcomes, arms=arms, read=READ, seed=seed)
     usable = [o for o in outcomes if ICL_VOTE in o.arms and set(gate.arms) <= set(o.arms)]
+    if not usable:
+        log.warning(
+            "no task was run with all of %s, so the gate knows neither what prices cost nor what "
+            "choosing among answers realises",
+            ", ".join((ICL_VOTE, *gate.arms)),
+        )
     parts = left_out(usable, gate.arms, seed=seed)
     gate = replace(gate, worth=worth(parts))
     risk = risk_table(certify, gate) if certify else None

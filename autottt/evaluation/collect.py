@@ -7,15 +7,13 @@ run that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import multiprocessing
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from autottt.controller.outcomes import (
     append_outcome,
     own_seconds,
     read_outcomes,
+    task_hash,
 )
 from autottt.controller.probe import agreement, run_probe
 from autottt.errors import AutotttError, InputError, LostModelError, TaskError, WorkerError
@@ -281,11 +280,6 @@ def measure(task: Task, group: str, context: RunContext, strategies: Sequence[st
     model = context.model.fingerprint
     hashed = task_hash(task)
     return Outcome(task.id, group, model, context.seed, probe.features, arms, task=hashed)
-
-
-def task_hash(task: Task) -> str:
-    """By which tasks of one id are told apart."""
-    return hashlib.sha256(json.dumps(asdict(replace(task, priority=0))).encode()).hexdigest()[:16]
 
 
 def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier, StackingClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -26,7 +26,8 @@ from autottt.controller.fitting import (
     matrix,
     out_of_group,
 )
-from autottt.controller.outcomes import ICL_VOTE, Outcome
+from autottt.controller.outcomes import Outcome
+from autottt.errors import InputError
 
 BOOSTING = {"max_depth": [2, 3], "learning_rate": [0.03, 0.1], "max_iter": [30, 100]}
 
@@ -45,11 +46,15 @@ class Entry:
 def compare_heads(
     outcomes: Sequence[Outcome], arms: Sequence[str], *, seed: int = 0
 ) -> dict[str, list[Entry]]:
-    """Every head that has enough tasks of both classes, by name."""
-    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
+    """Every head that has enough tasks of both classes, by name.
+
+    Raises `InputError` for tasks of one group.
+    """
+    if len({outcome.group for outcome in outcomes}) < 2:
+        raise InputError("estimators are compared on families left out, and all tasks are of one")
     return {
         name: compare(rows, seed=seed)
-        for name, rows in head_rows(usable, arms, read=READ).items()
+        for name, rows in head_rows(outcomes, arms, read=READ).items()
         if min(sum(rows.labels), len(rows.labels) - sum(rows.labels)) >= 4 * FEWEST
     }
 
@@ -99,15 +104,33 @@ class _Stacked:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def fit(self, x: Any, y: Any, groups: Any) -> Any:
-        boosted = HistGradientBoostingClassifier(
-            random_state=self._seed, min_samples_leaf=10, max_depth=2, max_iter=50
+    def fit(self, x: Any, y: Any, groups: Any) -> _Stacked:
+        makers = (lambda: HeadClassifier(random_state=self._seed), self._boosted)
+        said = [out_of_group(make, x, y, groups, self._seed) for make in makers]
+        self._first = [make().fit(x, y, groups=groups) for make in makers]
+        self._last = LogisticRegression().fit(np.column_stack(said), y)
+        return self
+
+    def predict_proba(self, x: Any) -> Any:
+        said = [each.predict_proba(x)[:, 1] for each in self._first]
+        return self._last.predict_proba(np.column_stack(said))
+
+    def _boosted(self) -> Any:
+        return _Plain(
+            HistGradientBoostingClassifier(
+                random_state=self._seed, min_samples_leaf=10, max_depth=2, max_iter=50
+            )
         )
-        return StackingClassifier(
-            [("linear", HeadClassifier(random_state=self._seed)), ("boosted", boosted)],
-            LogisticRegression(),
-            cv=_folds(y, groups, self._seed),
-        ).fit(x, y)
+
+
+class _Plain:
+    """An estimator that has nothing to choose, and so no use for groups."""
+
+    def __init__(self, estimator: Any) -> None:
+        self._estimator = estimator
+
+    def fit(self, x: Any, y: Any, groups: Any) -> Any:
+        return self._estimator.fit(x, y)
 
 
 def _folds(y: Any, groups: Any, seed: int) -> list[Any]:
@@ -131,12 +154,13 @@ def ablation(
 
     Every name that the outcomes hold is in turn taken from those of `READ` or, where it is not
     among them, added to them; above zero the name is worth reading. The most useful come first.
-    The penalty is the one that the whole head takes.
+    The penalty is the one that the whole head takes. Nothing where there are too few of a class.
     """
-    usable = [outcome for outcome in outcomes if ICL_VOTE in outcome.arms]
-    rows = head_rows(usable, arms)[head]
+    rows = head_rows(outcomes, arms)[head]
     groups = np.asarray(rows.groups, dtype=object)
     y = np.asarray(rows.labels, dtype=np.int64)
+    if min(y.sum(), len(y) - y.sum()) < FEWEST or len(set(rows.groups)) < 2:
+        return []
 
     known = sorted({name for row in rows.values for name in row})
     read = [name for name in known if name in READ]

@@ -15,6 +15,7 @@ import numpy as np
 from autottt.controller.difficulty import Gate
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
 from autottt.controller.policy import Policy
+from autottt.errors import InputError
 from autottt.evaluation.heads_report import judge_heads
 from autottt.evaluation.policies import (
     Played,
@@ -53,9 +54,11 @@ def evaluate(
     """Every number of the report for an outcome log.
 
     `fitted_on` is a log of other tasks, on which the single-feature rule is chosen. Raises
-    `InputError` for a log that is empty or uneven.
+    `InputError` for a log that is empty, uneven, or without icl-vote.
     """
     table = from_outcomes(outcomes)
+    if ICL_VOTE not in table.arms:
+        raise InputError(f"the log has no {ICL_VOTE}, from which the controller starts")
     auto = sequential(outcomes, gate, policy)
     players = [random_mix(table, auto.mean_seconds)]
     points: list[tuple[float, Played]] = []
@@ -139,6 +142,7 @@ def compare(
     return {
         "tasks": len(table.tasks),
         "groups": len(set(table.groups)),
+        "intervals_over": "groups" if len(set(table.groups)) > 1 else "tasks",
         "seeds": sorted(set(table.seeds)),
         "base": base,
         "price": price,
@@ -179,8 +183,9 @@ def two_by_two(table: Table, arm: str) -> dict[str, list[str]]:
 
 
 def _row(played: Played, held: Played, table: Table, price: float) -> JSON:
-    gap = paired(held.right - played.right, table.groups)
-    spent = paired(held.seconds - played.seconds, table.groups)
+    units = table.groups if len(set(table.groups)) > 1 else table.tasks
+    gap = paired(held.right - played.right, units)
+    spent = paired(held.seconds - played.seconds, units)
     whole = np.isin(np.concatenate([held.right, played.right]), (0.0, 1.0)).all()
     once = len(set(table.tasks)) == len(table.tasks)  # and not under several seeds
     seeds = np.array(table.seeds)

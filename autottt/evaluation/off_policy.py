@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from autottt.controller.difficulty import ICL_RIGHT, Gate
+from autottt.controller.difficulty import ICL_RIGHT, Gate, fix_head
 from autottt.controller.experience import Trace
 from autottt.controller.outcomes import ICL_VOTE
 from autottt.controller.policy import Policy, decide
@@ -45,23 +45,34 @@ class Estimate:
 def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
     """Of `policy` under `gate`, from traces with feedback.
 
-    Raises `InputError` where the effective sample size is below `FEWEST`, and where decisions that
-    `policy` would make otherwise were logged without exploring.
+    Arms that the logging policy left out, for a deadline or a least gain, are on offer to `policy`.
+    Raises `InputError` where the effective sample size is below `FEWEST`, where decisions that
+    `policy` would make otherwise could not have been logged, and for traces of arms that the gate
+    does not know.
     """
     rewards, weights, modelled, residual = [], [], [], []
     unseen = 0
+    arms = {ICL_VOTE, *(arm for arm in gate.cost.arms if fix_head(arm) in gate.heads)}
     for trace in traces:
         if trace.right is None or not trace.features or not trace.answer.decisions:
             continue
         first = trace.answer.decisions[0]
+        if first.chosen not in arms or len(first.gains) < 2:
+            raise InputError(
+                f"the first decision on task {trace.answer.task_id!r} was not this gate's: it "
+                f"chose {first.chosen}, of {', '.join(first.gains) or 'nothing'}; give traces that "
+                "a gate with the same arms decided"
+            )
         wanted = decide(
             policy,
             gate,
             trace.features,
             tried={},
-            arms=[a for a in first.utilities if a != ICL_VOTE],
+            arms=[a for a in first.gains if a != ICL_VOTE],
         ).chosen
-        unseen += wanted != first.chosen and first.propensity == 1
+        offered = first.propensity < 1 and wanted in first.utilities
+        if wanted != first.chosen and not offered:
+            unseen += 1
         reward = trace.right - policy.price * trace.answer.seconds
         weight = (wanted == first.chosen) / first.propensity
         rewards.append(reward)
@@ -70,9 +81,9 @@ def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
         residual.append(weight * (reward - _expected(gate, policy, trace, first.chosen)))
     if unseen:
         raise InputError(
-            f"{unseen} of {len(rewards)} first decisions were logged without exploring, and this "
-            "policy would make them otherwise; nothing is known of those: explore (`--explore`), "
-            "and give the traces from then on"
+            f"{unseen} of {len(rewards)} first decisions were logged without exploring, or without "
+            "the arm on offer, and this policy would make them otherwise; nothing is known of "
+            "those: explore (`--explore`), and give the traces from then on"
         )
     w, r = np.array(weights), np.array(rewards)
     effective = float(w.sum() ** 2 / (w**2).sum()) if w.any() else 0.0

@@ -41,13 +41,16 @@ class Standing:
 def standings(outcomes: Sequence[Outcome]) -> dict[str, list[Standing]]:
     """Every suite's strategies, the most often right first.
 
-    Raises `InputError` for a log that is empty or whose tasks ran with different strategies.
+    Raises `InputError` for a log that is empty, lacks `icl-vote`, or whose tasks ran with different
+    strategies.
     """
     if not outcomes:
         raise InputError("the outcome log is empty; nothing fits what was asked for")
     arms = set(outcomes[0].arms)
     if any(set(outcome.arms) != arms for outcome in outcomes):
         raise InputError("not every task of the log was run with the same strategies")
+    if ICL_VOTE not in arms:
+        raise InputError(f"the log has no {ICL_VOTE}, which the others are compared with")
     suites = sorted({o.group.partition("/")[0] for o in outcomes})
     chosen = {s: [o for o in outcomes if o.group.partition("/")[0] == s] for s in suites}
     if len(suites) > 1:
@@ -67,11 +70,12 @@ def _suite(outcomes: Sequence[Outcome]) -> list[Standing]:
     rivals = [point for arm, point in points.items() if failed[arm] < 1]
     found = []
     for arm, (right, seconds) in points.items():
-        gap = paired(np.array([o.arms[arm].right - o.arms[ICL_VOTE].right for o in outcomes]))
+        gaps = [o.arms[arm].right - o.arms[ICL_VOTE].right for o in outcomes]
+        gap = paired(np.array(gaps), [o.task_id for o in outcomes])  # seeds of a task together
         found.append(
             Standing(
                 strategy=arm,
-                tasks=len(outcomes),
+                tasks=len({o.task_id for o in outcomes}),
                 exact_match=right,
                 difference=gap.mean,
                 low=gap.low,

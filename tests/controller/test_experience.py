@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autottt.controller.experience import give_feedback, outcomes_of, read_traces
+from autottt.controller.difficulty import fit_gate
+from autottt.controller.experience import Trace, give_feedback, outcomes_of, read_traces
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import to_json
 from autottt.types import Answer, Attempt, Candidate
@@ -23,20 +24,25 @@ def attempt(arm: str, output: int | None, error: str | None = None) -> Attempt:
     return Attempt(arm, found, 1.0, 10, evidence=evidence, error=error)
 
 
-def trace(path: Path, task: str, *attempts: Attempt, answer: str) -> None:
+def trace(
+    path: Path, task: str, *attempts: Attempt, answer: str, hashed: str | None = None
+) -> None:
     """Append what the state machine would."""
     given_ = next(a for a in attempts if a.strategy == answer)
     whole = Answer(task, given_.candidates, answer, (), attempts, 0.9, 2.0, 20, True, 0)
     with path.open("a") as file:
-        file.write(
-            json.dumps({"model": "m", "features": {"vote_share": 0.5}, **to_json(whole)}) + "\n"
-        )
+        told = {"model": "m", "features": {"vote_share": 0.5}, "task": hashed}
+        file.write(json.dumps({**told, **to_json(whole)}) + "\n")
 
 
 def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
-    """The same answer shares its fate; others are wrong where it is right, and else unknown."""
+    """The same answer shares its fate; others are wrong where it is right, and else unknown.
+
+    What failed was not right, and what was given up might have been.
+    """
     path = tmp_path / "traces.jsonl"
-    ran = attempt("icl-vote", 1), attempt("a", 2), attempt("b", 2), attempt("c", None, "failed")
+    ran = [attempt("icl-vote", 1), attempt("a", 2), attempt("b", 2), attempt("c", None, "failed")]
+    ran.append(replace(attempt("d", None, "given up"), stop_reason="abandoned"))
     for task in ("good", "bad", "unknown"):
         trace(path, task, *ran, answer="a")
     give_feedback(path, "good", right=False)
@@ -46,8 +52,9 @@ def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
     assert set(found) == {"good", "bad"}
     assert {o.model for o in found.values()} == {"m"}
     right = {task: {arm: a.right for arm, a in o.arms.items()} for task, o in found.items()}
-    assert right["good"] == {"icl-vote": False, "a": True, "b": True}
-    assert right["bad"] == {"a": False, "b": False}
+    assert right["good"] == {"icl-vote": False, "a": True, "b": True, "c": False}
+    assert right["bad"] == {"a": False, "b": False, "c": False}
+    assert found["good"].arms["c"].error == "failed"
     assert found["good"].arms["a"].evidence == {"vote_share": 0.5, "comparing_seconds": 0.25}
     assert found["good"].arms["a"].seconds == 0.75
     assert found["good"].features == {"vote_share": 0.5}
@@ -102,8 +109,36 @@ def test_a_task_that_a_log_knows_keeps_its_group(tmp_path: Path) -> None:
     for name in ("one", "other"):
         trace(path, name, attempt("icl-vote", 1), answer="icl-vote")
         give_feedback(path, name, right=True)
-    found = outcomes_of(read_traces(path), {"one": "family"})
+    known = {"one": "family"}
+    found = outcomes_of(read_traces(path), lambda task: known.get(task, task))
     assert {o.task_id: o.group for o in found} == {"one": "family", "other": "other"}
+
+
+def test_tasks_of_one_id_are_told_apart(tmp_path: Path) -> None:
+    """Feedback is on the last that was answered; the same answer to another task has none."""
+    path = tmp_path / "traces.jsonl"
+    vote = attempt("icl-vote", 1)
+    trace(path, "task", vote, answer="icl-vote", hashed="a")
+    give_feedback(path, "task", right=True)
+    trace(path, "task", vote, answer="icl-vote", hashed="b")
+    assert [(t.task, t.right) for t in read_traces(path)] == [("a", True), ("b", None)]
+    give_feedback(path, "task", right=False)
+    trace(path, "task", vote, answer="icl-vote", hashed="a")
+    assert [(t.task, t.right) for t in read_traces(path)] == [("b", False), ("a", True)]
+    assert [o.task for o in outcomes_of(read_traces(path))] == ["b", "a"]
+
+
+def test_wrong_answers_of_a_training_are_learnt_from_like_right_ones() -> None:
+    """Of a wrong one nothing is known of the vote; half right is half right all the same."""
+    traces = []
+    for k in range(40):
+        tried = attempt("icl-vote", 1), attempt("a", 2)
+        found = Answer(f"t{k}", tried[1].candidates, "a", (), tried, 0.9, 2.0, 20, True, 0)
+        traces.append(Trace("m", {"vote_share": k / 40}, found, right=k % 2 == 0))
+    gate = fit_gate(outcomes_of(traces))
+    for head in ("a_right", "a_fixes"):
+        assert (gate.report[head]["n"], gate.report[head]["positives"]) == (40, 20)
+    assert gate.report["icl_right"]["n"] == 20
 
 
 def test_feedback_on_a_task_that_was_never_answered(tmp_path: Path) -> None:

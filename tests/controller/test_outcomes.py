@@ -161,6 +161,27 @@ def test_a_missing_log_says_how_to_get_one(tmp_path: Path) -> None:
         read_outcomes(tmp_path / "none.jsonl")
 
 
+@pytest.mark.parametrize(
+    "content", ["notes\nof mine", '{\n  "train": []\n}', 'a\n{"b": 1', "text"], ids=repr
+)
+def test_a_file_of_something_else_is_left_as_it_is(tmp_path: Path, content: str) -> None:
+    """What does not look like a torn line is not cut off."""
+    path = tmp_path / "notes"
+    path.write_text(content)
+    with pytest.raises(OSError, match="nothing is added"):
+        append_line(path, {"a": 1})
+    assert path.read_text() == content
+
+
+def test_a_torn_line_and_zeros_of_a_lost_one_are_removed(tmp_path: Path) -> None:
+    """As a process or a machine that died leaves them."""
+    for tail in (b'{"a": ', b"\0\0\0"):
+        path = tmp_path / "log.jsonl"
+        path.write_bytes(b'{"k": 0}\n' + tail)
+        append_line(path, {"k": 1})
+        assert path.read_bytes() == b'{"k": 0}\n{"k":1}\n'
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_is_named() -> None:
     """The error says which file could not be written."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,26 @@ def test_without_support_nothing_is_claimed() -> None:
     assert estimate(traces, GATE, Policy(0.01)).snips > 0
     with pytest.raises(InputError, match="of 300 first decisions were logged without exploring"):
         estimate(traces, GATE, Policy(0.2))
+
+
+def test_what_was_not_on_offer_is_not_known() -> None:
+    """A least gain or a deadline leaves arms out, and without a gate there are none."""
+    rng = np.random.default_rng(0)
+    for policy, match in (
+        (Policy(0.01, least=1.0), "without the arm on offer"),
+        (Policy(0.01, least=1.0, explore=0.5), "without the arm on offer"),
+    ):
+        traces = []
+        for trace in logged(100, explore=0.0):
+            first = decide(policy, GATE, trace.features, tried={}, arms=["ttt"])
+            first = explored(policy, first, rng)
+            traces.append(replace(trace, answer=replace(trace.answer, decisions=(first,))))
+        with pytest.raises(InputError, match=match):
+            estimate(traces, GATE, Policy(0.0))
+    first = decide(Policy(), None, {"x": 0.0}, tried={}, arms=["ttt-watch"])
+    other = replace(logged(1, explore=0.0)[0])
+    with pytest.raises(InputError, match="was not this gate's"):
+        estimate([replace(other, answer=replace(other.answer, decisions=(first,)))], GATE, Policy())
 
 
 def test_exploring_draws_evenly_and_says_so() -> None:

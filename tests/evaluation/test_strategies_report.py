@@ -48,6 +48,12 @@ def test_standings_by_suite_and_over_all() -> None:
     assert {row.tasks for row in found[ALL]} == {3}
 
 
+def test_seeds_of_a_task_are_one_task() -> None:
+    """Measured twice, it is no more known."""
+    once, twice = standings(LOG), standings([*LOG, *(replace(o, seed=1) for o in LOG)])
+    assert twice == once
+
+
 def test_a_strategy_without_answers_is_named_and_not_compared() -> None:
     """It costs nothing and has nothing right, which is on no frontier and in no table."""
     none = ArmOutcome(False, 0.0, 0, {}, error="it cannot run on these tasks")

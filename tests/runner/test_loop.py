@@ -249,6 +249,16 @@ def test_with_a_limit_every_task_is_probed_before_any_is_trained(tmp_path: Path)
 
 
 @pytest.mark.parametrize("seconds", [None, 1000.0])
+def test_every_task_is_heard_once_and_in_order(tmp_path: Path, seconds: float | None) -> None:
+    """Whether the kind of task has changed is asked of the stream, not of those that are easy."""
+    heard = []
+    solver = Solver(Trained(wrong, mirror))
+    solver.hear = lambda features: heard.append(len(features))  # type: ignore[method-assign]
+    assert run(tmp_path, Inline(solver), Known(TASKS), Settings(), stop=Stop(seconds)).answered == 4
+    assert len(heard) == 4
+
+
+@pytest.mark.parametrize("seconds", [None, 1000.0])
 def test_every_answer_has_its_trace(tmp_path: Path, seconds: float | None) -> None:
     """Also those that the vote gives at once, and where all tasks are probed first."""
     log = tmp_path / "traces.jsonl"
