@@ -7,6 +7,7 @@ enters (`adapters.tasks.schema`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -24,6 +25,8 @@ EMPTY = "[]"  # how a sequence without items is written
 MAX_SIDE = 30
 MAX_LINE = 256  # a grid of one row may be longer than MAX_SIDE
 COLOURS = 10
+WHOLE = 2**63  # a whole number of a sequence is from -WHOLE to WHOLE - 1, as formats hold these
+_QUOTED = re.compile(r"[-+]?[0-9]+")
 
 
 def as_grid(rows: Sequence[Sequence[int]]) -> Grid:
@@ -65,11 +68,19 @@ def as_text(text: str, *, answer: bool = False) -> str:
 
 
 def as_items(items: Sequence[int | str]) -> Items:
-    """Copy a list of whole numbers, or of symbols; raises `TaskError` if it is neither."""
+    """Copy a list of whole numbers, or of symbols; raises `TaskError` if it is neither.
+
+    Nor are numbers beyond 64 bits taken, which a trace could not keep.
+    """
     numbers = all(isinstance(item, int) and not isinstance(item, bool) for item in items)
     if not numbers and not all(isinstance(item, str) for item in items):
         raise TaskError(f"a sequence is of whole numbers or of symbols, not {_short(items)}")
     for item in items:
+        if isinstance(item, int) and not -WHOLE <= item < WHOLE:
+            raise TaskError(
+                f"a whole number of a sequence has at most 64 bits, not {_short(item)}; give "
+                "smaller ones, or the task as texts"
+            )
         if isinstance(item, str) and (not item or any(c.isspace() for c in item) or item == EMPTY):
             raise TaskError(
                 f"a symbol is a text without white space, and not {EMPTY!r}; this is {_short(item)}"
@@ -95,7 +106,10 @@ def domain_of(value: Value) -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -157,9 +171,7 @@ class Task:
             raise TaskError(
                 f"task {self.id!r} has {len(self.queries)} queries but {len(self.targets)} targets"
             )
-        values = [v for e in self.demonstrations for v in (e.input, e.output)]
-        values += [*self.queries, *(self.targets or ())]
-        if any(domain_of(v) != self.domain for v in values):
+        if any(domain_of(v) != self.domain for v in self._values()):
             raise TaskError(
                 f"task {self.id!r} of the domain {self.domain!r} holds values of another; all are "
                 'grids (domain "grid"), all are lists of numbers or symbols ("sequence"), or all '
@@ -169,6 +181,24 @@ class Task:
             as_text(self.instruction)
         if self.answer.kind != "text" and self.domain != "text":
             raise TaskError(f"answers of the kind {self.answer.kind!r} are for texts")
+
+    def _values(self) -> list[Value]:
+        shown = [v for e in self.demonstrations for v in (e.input, e.output)]
+        return [*shown, *self.queries, *(self.targets or ())]
+
+    def unquoted(self) -> Task:
+        """Itself; raises `TaskError` where it has symbols and every one of them is a number.
+
+        Views rename symbols, and what a number means would be lost unseen.
+        """
+        items = [i for v in self._values() if not isinstance(v, str) for i in v]
+        symbols = [i for i in items if isinstance(i, str)]
+        if symbols and all(map(_QUOTED.fullmatch, symbols)):
+            raise TaskError(
+                f"every symbol of the sequences is a number in quotes: {_short(symbols[0])}; "
+                "write numbers without quotes; a row of a grid is a list of colours"
+            )
+        return self
 
     @classmethod
     def from_examples(
@@ -196,7 +226,7 @@ class Task:
             domain=domain_of(asked),
             instruction=instruction,
             answer=answer or AnswerFormat(),
-        )
+        ).unquoted()
 
 
 @dataclass(frozen=True)

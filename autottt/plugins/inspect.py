@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from autottt.adapters.tasks.prompts import completion, prompt
 from autottt.errors import InputError
-from autottt.plugins.solving import LazySolver
+from autottt.plugins.solving import LazySolver, pairs_of
 from autottt.serialise import to_json
 from autottt.server.conversation import Reading, read_turns, read_values
 from autottt.strategies import registry
@@ -94,13 +94,13 @@ def few_shot(
     """Answer a sample by the demonstrations in its metadata, under the key of that name.
 
     They are a list of {"input", "output"}, grids or texts; the query is the sample's input. How the
-    answer came about is in the metadata of the output.
+    answer came about is in the metadata of the output. Raises `TaskError` where the key, or a part
+    of a pair, is missing.
     """
     forced, lazy = _strategy(strategy), LazySolver.of(model=weights)
 
     async def solve(state: TaskState, generate: Generate) -> TaskState:
-        pairs = [(pair["input"], pair["output"]) for pair in state.metadata[demonstrations]]
-        reading = read_values(pairs, state.input_text)
+        reading = read_values(pairs_of(state.metadata, demonstrations), state.input_text)
         state.output = await _answer(lazy, reading, forced, seed, f"autottt/{strategy}")
         state.messages.append(ChatMessageAssistant(content=state.output.completion))
         return state

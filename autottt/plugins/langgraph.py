@@ -15,7 +15,8 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
-from autottt.plugins.solving import LazySolver
+from autottt.errors import TaskError
+from autottt.plugins.solving import LazySolver, pairs_of
 from autottt.serialise import to_json
 from autottt.server.conversation import Domain, read_values
 from autottt.solver import Solver
@@ -77,8 +78,10 @@ def few_shot_graph(solver: Solver | None = None) -> Graph:
         # below a graph with a context of its own, ours has its defaults
         options = runtime.context if isinstance(runtime.context, Options) else Options()
         write = runtime.stream_writer
+        if "query" not in state:
+            raise TaskError("'query' is missing; give a grid or a text")
         reading = read_values(
-            [(pair["input"], pair["output"]) for pair in state["demonstrations"]],
+            pairs_of(state),
             state["query"],
             instruction=options.instruction,
             domain=options.domain,

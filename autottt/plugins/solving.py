@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from autottt.controller.state import Listener, no_listener
-from autottt.errors import StrategyError
-from autottt.server.conversation import Reading
+from autottt.errors import StrategyError, TaskError
+from autottt.server.conversation import Raw, Reading
 from autottt.strategies.base import Progress, no_progress
 from autottt.types import Answer, Candidate
 
 if TYPE_CHECKING:
     from autottt.solver import Solver
+
+
+PAIR = '{"input": ..., "output": ...}'
+
+
+def pairs_of(given: Mapping[str, object], key: str = "demonstrations") -> list[tuple[Raw, Raw]]:
+    """The demonstrations under a key; raises `TaskError` where it or part of a pair is missing."""
+    pairs = given.get(key)
+    if not isinstance(pairs, Sequence) or isinstance(pairs, str):
+        raise TaskError(f"{key!r} is missing, or no list; give it as a list of {PAIR}")
+    for place, pair in enumerate(pairs, start=1):
+        for part in ("input", "output"):
+            if not isinstance(pair, Mapping) or part not in pair:
+                raise TaskError(f"{part!r} of demonstration {place} is missing; give it as {PAIR}")
+    return [(pair["input"], pair["output"]) for pair in pairs]
 
 
 @dataclass

@@ -9,6 +9,7 @@ the query was. The module knows nothing of protocols, models or files.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,7 @@ Domain = Literal["grid", "text"]
 Form = Literal["json", "rows", "text"]  # how values are written
 Turn = tuple[str, str]  # role, content
 INSTRUCTORS = ("system", "developer")
+_JSON = re.compile(r"\s*\[\s*\[\s*-?\d")  # a grid, and not "[[Page]]" or "[[ -f x ]]"
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,17 @@ def read_values(
 def _domain(raws: Sequence[Raw]) -> Domain:
     if any(not isinstance(raw, str) or _is_json(raw) for raw in raws):
         return "grid"
-    texts = [str(raw).strip("\n") for raw in raws]
+    texts = [_lines(str(raw)).strip("\n") for raw in raws]
     several = any("\n" in text for text in texts)
     return "grid" if several and all(map(_is_rows, texts)) else "text"
 
 
 def _is_json(raw: str) -> bool:
-    return raw.lstrip().startswith("[[")
+    return _JSON.match(raw) is not None
+
+
+def _lines(raw: str) -> str:
+    return raw.replace("\r\n", "\n")
 
 
 def _is_rows(text: str) -> bool:
@@ -114,11 +120,13 @@ def _grid(raw: Raw) -> Grid:
     if not isinstance(raw, str):
         return as_grid(raw)
     if not _is_json(raw):
-        return text_to_grid(raw.strip())
+        return text_to_grid(_lines(raw).strip())
     try:
         return as_grid(json.loads(raw))
     except (ValueError, RecursionError) as error:
-        raise TaskError(f"not a grid as JSON: {raw[:60]!r}") from error
+        raise TaskError(
+            f"not a grid as JSON: {raw[:60]!r}; mend it, or say domain 'text' if it is a text"
+        ) from error
 
 
 def _text(raw: Raw) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from autottt.errors import CancelledError, DeadlineError
@@ -98,6 +98,10 @@ class Job:
         if not self._result.done():
             self.cancelled.set()
             self.fail(CancelledError("the request was cancelled"))
+
+    def when_done(self, call: Callable[[], None]) -> None:
+        """Have this called once it has an answer or an error."""
+        self._result.add_done_callback(lambda result: call())
 
     async def follow(self) -> AsyncIterator[JSON]:
         """Its events until it is done; for one listener."""

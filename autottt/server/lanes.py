@@ -181,7 +181,8 @@ class Pool:
         job = Job(wish)
         lane = self.training if wish.strategy in TRAINERS else self.reading
         lane.submit(job)
-        asyncio.get_running_loop().call_later(wish.deadline, job.expire)
+        timer = asyncio.get_running_loop().call_later(wish.deadline, job.expire)
+        job.when_done(timer.cancel)  # it would keep the job until the deadline
         return job
 
     def _hand_over(self, job: Job) -> None:

@@ -17,7 +17,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import Field
+from pydantic import Field, PlainValidator, TypeAdapter
 
 from autottt.errors import AutotttError
 from autottt.server.app import Extension
@@ -39,6 +39,10 @@ INSTRUCTIONS = (
 Pairs = Annotated[list[Demonstration], Field(min_length=1, max_length=MAX_DEMONSTRATIONS)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# of a text that is JSON the SDK makes what it says, unless the type is exactly str
+Query = Annotated[
+    str, PlainValidator(TypeAdapter(str | Grid).validate_python, json_schema_input_type=str | Grid)
+]
 
 
 class Tools:
@@ -51,7 +55,7 @@ class Tools:
     async def solve_few_shot_task(
         self,
         demonstrations: Pairs,
-        query: str | Grid,
+        query: Query,
         context: Context[Any, Any],
         policy: str = "autottt",
         seed: Seed = 0,

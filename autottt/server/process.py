@@ -77,6 +77,7 @@ class WorkerProcess:
         threads = str(self._settings.threads)
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # else a queue.py of the user, in the current folder, is imported
             "-m",
             "autottt.server.worker",
             stdin=asyncio.subprocess.PIPE,
@@ -91,9 +92,10 @@ class WorkerProcess:
         except (TimeoutError, WorkerError) as error:
             await self.stop()
             raise WorkerError(f"a worker did not start: {error}") from error
-        if "failed" in first:
+        if "fingerprint" not in first:
             await self.stop()
-            raise WorkerError(f"a worker did not start: {first['failed']}")
+            why = first.get("failed", "it began with a message of another kind")
+            raise WorkerError(f"a worker did not start: {why}")
         self.fingerprint, self._loaded = first["fingerprint"], True
 
     async def run(self, job: Job, *, may_train: bool) -> Solved:
@@ -149,12 +151,15 @@ class WorkerProcess:
     async def _read(self) -> JSON:
         if self._process is None or self._process.stdout is None:
             raise WorkerError("the worker process is gone; try again")
-        line = await self._process.stdout.readline()
-        if not line:
+        try:
+            line = await self._process.stdout.readline()
+            if line:
+                return _message(line)
+        except ValueError as error:  # a line that is none, or too long
             await self.stop(kill=True)
-            raise WorkerError("the worker process died; try again")
-        message: JSON = json.loads(line)
-        return message
+            raise WorkerError(f"the worker process wrote what is no message: {error}") from error
+        await self.stop(kill=True)
+        raise WorkerError("the worker process died; try again")
 
     async def stop(self, *, kill: bool = False) -> None:
         """End it: by closing its input, by force where asked or where that is not enough."""
@@ -169,3 +174,10 @@ class WorkerProcess:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def _message(line: bytes) -> JSON:
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError(f"{type(message).__name__} in place of an object")
+    return message

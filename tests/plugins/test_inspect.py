@@ -22,6 +22,7 @@ from inspect_ai.solver import SolverSpec, generate
 
 import autottt
 from autottt.errors import UnknownNameError
+from autottt.plugins.inspect import few_shot
 from tests.server.conftest import LINES, OUTPUT, QUERY
 
 # of inspect_ai 0.3.285 itself: it waits by an old name, and leaves streams of anyio open
@@ -81,6 +82,24 @@ def test_an_evaluation_runs_through_the_solver(tmp_path: Path) -> None:
         display="none",
     )
     assert _accuracy(log) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "said"),
+    [
+        ({}, "'demonstrations' is missing"),
+        ({"demonstrations": [{"input": [[1]]}]}, "'output' of demonstration 1 is missing"),
+    ],
+)
+def test_a_sample_without_demonstrations_says_so(
+    tmp_path: Path, metadata: dict[str, Any], said: str
+) -> None:
+    """The evaluation fails with the name of what the metadata lack."""
+    sample = Sample(input=json.dumps(QUERY), target="", metadata=metadata)
+    task = Task([sample], solver=few_shot(), scorer=match())
+    log = _run(tmp_path, task, "mockllm/model")
+    assert log.error is not None
+    assert said in log.error.message.replace("\\", "")  # where it is written with its quotes
 
 
 def test_what_cannot_be_honoured_is_an_error(tmp_path: Path) -> None:

@@ -85,6 +85,22 @@ def test_what_cannot_be_answered_is_a_typed_error(graph: Graph) -> None:
         graph.invoke(one, context=Options(strategy="ttt"))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"demonstrations": None}, "'demonstrations' is missing"),
+        ({"demonstrations": [{"input": "a"}]}, "'output' of demonstration 1 is missing"),
+        ({"demonstrations": [*TASK["demonstrations"], "a"]}, "'input' of demonstration 4 is"),
+        ({"query": None}, "'query' is missing"),
+    ],
+)
+def test_what_is_missing_is_named(graph: Graph, change: dict[str, Any], said: str) -> None:
+    """A task without all of its parts is an input error like any other."""
+    task = {name: value for name, value in {**TASK, **change}.items() if value is not None}
+    with pytest.raises(InputError, match=said):
+        graph.invoke(task)
+
+
 def test_the_deployment_file_names_a_graph_that_loads_nothing() -> None:
     """`langgraph.json` points at a graph without a checkpointer; importing it loads no model."""
     path, _, name = json.loads((ROOT / "langgraph.json").read_text())["graphs"][

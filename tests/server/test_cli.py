@@ -18,6 +18,8 @@ from autottt.cli import app, serve
         ["serve", "--max-body", "-1"],
         ["serve", "--adapter-mib", "0"],
         ["serve", "--price", "-1"],
+        ["serve", "--port", "70000"],
+        ["serve", "--port", "-1"],
         ["bench-serve", "--clients", "0"],
         ["bench-serve", "--seed", "-1"],
     ],

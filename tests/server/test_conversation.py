@@ -39,6 +39,34 @@ def test_words_are_texts() -> None:
     assert reading.write("c d") == "c d"
 
 
+@pytest.mark.parametrize("query", ["[ [1,0,2] ]", "[\n  [\n    1,\n    0,\n    2\n  ]\n]\n"])
+def test_a_grid_as_json_may_be_written_in_any_way(query: str) -> None:
+    """White space between brackets changes nothing, in a demonstration as in the query."""
+    reading = read_values([(query, query)], query)
+    assert (reading.task.domain, reading.task.queries) == ("grid", (((1, 0, 2),),))
+    assert reading.write(((2, 0, 1),)) == "[[2, 0, 1]]"
+
+
+@pytest.mark.parametrize("text", ["[[Page]]", "[[ -f x ]] && y", "[[]]", "[ [see 1] ]"])
+def test_brackets_around_words_are_texts(text: str) -> None:
+    """Links of a wiki and tests of a shell are no grids."""
+    assert read_values([(text, text)], text).task.queries == (text,)
+
+
+def test_a_text_that_begins_as_a_grid_needs_the_domain() -> None:
+    """Without it the error says so."""
+    with pytest.raises(TaskError, match="say domain 'text'"):
+        read_values([("[[1]] it is", "a")], "b")
+    assert read_values([("[[1]] it is", "a")], "b", domain="text").task.domain == "text"
+
+
+def test_lines_may_end_as_on_windows() -> None:
+    """Rows of digits are rows whatever ends them."""
+    reading = read_values([("12\r\n34", "34\r\n12\r\n")], "56\r\n78\r\n")
+    assert reading.task.queries == (((5, 6), (7, 8)),)
+    assert read_values([("1\r\n2", "2\n1")], "3", domain="grid").task.domain == "grid"
+
+
 @pytest.mark.parametrize(
     "turns",
     [

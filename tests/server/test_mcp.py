@@ -12,8 +12,11 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
+from autottt.errors import OverloadedError
 from autottt.evaluation.local_server import LocalServer
-from autottt.types import JSON
+from autottt.server.jobs import Job, Wish
+from autottt.server.mcp_tools import build_mcp
+from autottt.types import JSON, Task
 from tests.server.conftest import KEY, LINES, OUTPUT, QUERY
 
 SOLVE = "solve_few_shot_task"
@@ -95,3 +98,48 @@ def test_mcp_over_stdio() -> None:
             await _check_cancellation(client)
 
     asyncio.run(run())
+
+
+class _Full:
+    """A pool that takes no job and keeps what was asked."""
+
+    def __init__(self) -> None:
+        self.wishes = list[Wish]()
+
+    def submit(self, wish: Wish) -> Job:
+        self.wishes.append(wish)
+        raise OverloadedError(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("query", "domain"),
+    [('{"a":2}', None), ("[1, 2, 3]", None), ("null", None), ("[[1,2]]", "text")],
+)
+def test_a_text_that_is_json_is_a_query_like_any_other(query: str, domain: str | None) -> None:
+    """The SDK makes of it what it says only where the tool does not want a text."""
+    asked = {"demonstrations": [{"input": "a", "output": "b"}], "query": query, "domain": domain}
+    assert _asked(asked).queries == (query,)
+
+
+@pytest.mark.parametrize("query", [[[1, 2]], "[[1,2]]", "[ [1, 2] ]"])
+def test_a_query_may_be_a_grid_and_a_grid_as_text(query: str | list[list[int]]) -> None:
+    """A grid is one either way, and no text among texts."""
+    pairs = [{"input": [[1]], "output": "[[2]]"}]
+    assert _asked({"demonstrations": pairs, "query": query}).queries == (((1, 2),),)
+
+
+def _asked(arguments: JSON) -> Task:
+    """The task that a call of the tool asks for."""
+    pool = _Full()
+
+    async def run() -> None:
+        async with Client(build_mcp(pool, 60.0)) as client:  # type: ignore[arg-type]
+            (tool,) = [t for t in (await client.list_tools()).tools if t.name == SOLVE]
+            kinds = tool.input_schema["properties"]["query"]["anyOf"]
+            assert [kind["type"] for kind in kinds] == ["string", "array"]
+            said = await client.call_tool(SOLVE, arguments)
+            assert said.is_error
+            assert "requests wait already" in str(said.content)
+
+    asyncio.run(run())
+    return pool.wishes[0].task

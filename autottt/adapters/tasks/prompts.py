@@ -54,9 +54,10 @@ def _items(text: str, task: Task) -> Items:
     if any(isinstance(item, str) for item in outputs or inputs):
         return as_items(words)
     try:
-        return tuple(int(word) for word in words)
+        numbers = [int(word) for word in words]
     except ValueError:
         raise TaskError(f"not whole numbers: {text[:60]!r}") from None
+    return as_items(numbers)
 
 
 def completion(output: Value) -> str:

@@ -107,20 +107,13 @@ def bbh_task(data: Mapping[str, Any], name: str, settings: TableSettings) -> Tas
     return table_task(rows, name, own)
 
 
-def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSettings) -> Task:
+def table_task(rows: Iterable[object], name: str, settings: TableSettings) -> Task:
     """The task of a table. Rows that cannot be used are left out with a warning that counts them.
 
-    Raises `TaskError` where too few are left.
+    Where rows list options, one that lists none cannot be used. Raises `TaskError` where too few
+    are left.
     """
-    answer, usable, wrong = settings.answer, [], []
-    for number, row in enumerate(rows, start=1):
-        try:
-            asked, told, lists = _pair(row, settings)
-            form = answer or AnswerFormat("choice" if lists else "text")
-            one = Task(name, (Example(asked, told),), (asked,), None, "text", answer=form)
-            usable.append((checked(one).demonstrations[0], form))
-        except TaskError as error:
-            wrong.append(f"row {number}: {error}")
+    usable, wrong = _usable(rows, name, settings)
     if wrong:
         log.warning("%s: %d rows were left out; %s", name, len(wrong), wrong[0])
     if len(usable) <= settings.demonstrations or settings.demonstrations < 1:
@@ -145,8 +138,35 @@ def table_task(rows: Iterable[Mapping[str, Any]], name: str, settings: TableSett
     )
 
 
-def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bool]:
+def _usable(
+    rows: Iterable[object], name: str, settings: TableSettings
+) -> tuple[list[tuple[Example, AnswerFormat]], list[str]]:
+    """The rows as examples, with the format of their answers, and what is wrong with the others."""
+    good: dict[int, tuple[Example, AnswerFormat]] = {}
+    wrong: dict[int, str] = {}
+    listing = set[int]()  # numbers of usable rows with options
+    for number, row in enumerate(rows, start=1):
+        try:
+            asked, told, lists = _pair(row, settings)
+            form = settings.answer or AnswerFormat("choice" if lists else "text")
+            one = Task(name, (Example(asked, told),), (asked,), None, "text", answer=form)
+            good[number] = checked(one).demonstrations[0], form
+        except TaskError as error:
+            wrong[number] = str(error)
+            continue
+        if lists:
+            listing.add(number)
+    if listing:
+        bare = f"it lists no options in column {settings.options!r}, where other rows do"
+        wrong |= dict.fromkeys(good.keys() - listing, bare)
+    usable = [found for number, found in good.items() if number not in wrong]
+    return usable, [f"row {number}: {wrong[number]}" for number in sorted(wrong)]
+
+
+def _pair(row: object, settings: TableSettings) -> tuple[str, str, bool]:
     """Input, output, and whether the row lists options."""
+    if not isinstance(row, Mapping):
+        raise TaskError(f"it is no JSON object, but {str(row)[:60]!r}")
     if None in row:  # where `csv.DictReader` puts what is beyond the header
         raise TaskError('it has more cells than the header; put "..." around a text with commas')
     for column in (settings.input, settings.output):
@@ -157,27 +177,33 @@ def _pair(row: Mapping[str, Any], settings: TableSettings) -> tuple[str, str, bo
                 f"there is no column {column!r}, only {', '.join(map(str, row))}; name yours with "
                 "--columns input=...,output=... (of solve, run and bench-text)"
             )
-    asked, told = str(row[settings.input]).strip(), row[settings.output]
+    asked, told = _cell(row[settings.input]).strip(), row[settings.output]
     given = row.get(settings.options) if settings.options else None
-    if given is None or given == "":
-        return as_text(asked), as_text(str(told).strip(), answer=True), False
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return as_text(asked), as_text(_cell(told).strip(), answer=True), False
     labels: list[str] = []
     if isinstance(given, Mapping):  # as data sets of questions have it
-        labels, given = [str(x) for x in given.get("label", ())], given.get("text")
+        labels, given = [_cell(x) for x in given.get("label", ())], given.get("text")
     if isinstance(given, str):
         given = given.split("|")
     if not isinstance(given, Sequence) or len(given) > len(LETTERS):
         raise TaskError(f"options are a list of at most {len(LETTERS)}, not {str(given)[:60]!r}")
-    bodies = [str(body) for body in given]
+    bodies = [_cell(body) for body in given]
     place = _place(told, bodies, labels)
-    if place is not None:
-        told = f"({LETTERS[place]})"
-    return with_options(as_text(asked), bodies), str(told).strip(), True
+    answer = _cell(told).strip() if place is None else f"({LETTERS[place]})"
+    return with_options(as_text(asked), bodies), answer, True
+
+
+def _cell(value: object) -> str:
+    """What a cell holds, as text; raises `TaskError` where that is neither a text nor a number."""
+    if not isinstance(value, str | int | float):
+        raise TaskError(f"a cell is a text or a number, not {str(value)[:60]!r}")
+    return str(value)
 
 
 def _place(told: Any, bodies: Sequence[str], labels: Sequence[str]) -> int | None:
     """Which option a label or a place, counted from 0, stands for; None for other answers."""
-    said = str(told).strip()
+    said = _cell(told).strip()
     if said in labels:
         return labels.index(said)
     counts = isinstance(told, int) and not isinstance(told, bool)

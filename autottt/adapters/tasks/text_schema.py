@@ -97,7 +97,7 @@ class TextTaskModel(_Model):
                 answer=self._answer(),
                 priority=self.priority,
             )
-        )
+        ).unquoted()
 
     def _answer(self) -> AnswerFormat:
         if self.answer is None:

@@ -12,7 +12,7 @@ import pytest
 
 from autottt.adapters.tasks.files import load_tasks
 from autottt.errors import InputError, TaskError, UnknownNameError
-from autottt.types import MAX_LINE, Example
+from autottt.types import JSON, MAX_LINE, Example, Task
 
 PAIR = {"input": [[1, 2]], "output": [[2, 1]]}
 TASK: dict[str, Any] = {"train": [PAIR], "test": [{"input": [[3, 4]], "output": [[4, 3]]}]}
@@ -136,11 +136,12 @@ def test_1d_arc_loads_whole(shared_data: Path) -> None:
     assert len(fill.demonstrations) == 3
 
 
-@pytest.mark.parametrize("source", ["", "absent.json", "absent/", "007bbfb7", "a\0b"])
+@pytest.mark.parametrize("source", ["", "absent.json", "absent/", "007bbfb7", "a\0b", "x" * 5000])
 def test_a_missing_file_is_named(source: str) -> None:
-    """A source that does not exist raises `TaskError` with a remedy."""
-    with pytest.raises(TaskError, match=r"no such file or directory.*; give"):
+    """A source that does not exist raises `TaskError` with a remedy, in a line that can be read."""
+    with pytest.raises(TaskError, match=r"no such file or directory.*; give") as caught:
         load_tasks(source)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("name", ["bad.json", "bad.jsonl"])
@@ -184,6 +185,26 @@ def test_two_tasks_of_one_id_are_refused(tmp_path: Path) -> None:
     path.write_text("\n".join([json.dumps(TASK | {"id": "x"})] * 2))
     with pytest.raises(TaskError, match=r"line 2: the id 'x' is that of .*line 1"):
         load_tasks(str(path))
+
+
+@pytest.mark.parametrize(
+    ("shown", "asked"),
+    [(["3", "1", "2"], ["-5", "+4"]), (["010", "111"], ["011"]), ([], ["7"])],
+    ids=["sequence", "rows", "query"],
+)
+def test_numbers_in_quotes_are_no_symbols(
+    tmp_path: Path, shown: list[str], asked: list[str]
+) -> None:
+    """Views would rename them; with other symbols among them they are symbols."""
+    data: JSON = {"train": [{"input": shown, "output": shown[::-1]}], "test": [{"input": asked}]}
+    said = "every symbol of the sequences is a number in quotes: .*; write numbers without quotes"
+    with pytest.raises(TaskError, match=rf"quoted\.json: {said}"):
+        load_tasks(write(tmp_path / "quoted.json", data))
+    with pytest.raises(TaskError, match=said):
+        Task.from_examples([(shown, shown[::-1])], asked)
+    mixed = data | {"train": [*data["train"], {"input": ["a", "1"], "output": ["1"]}]}
+    (task,) = load_tasks(write(tmp_path / "mixed.json", mixed))
+    assert task.queries == (tuple(asked),)
 
 
 def _with_input(grid: object) -> dict[str, Any]:

@@ -116,3 +116,21 @@ def test_an_input_without_tokens_limits_no_answer() -> None:
 
     task = Task.from_examples([("?!", "a b"), ("c d", "d c")], "e f g")
     assert answer_limit(task, 0, Letters(lambda grid: grid, lambda grid: grid)) >= 6
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_a_number_beyond_64_bits_is_refused(number: int) -> None:
+    """In a task it is an error, and in a completion no answer, as no trace could keep it."""
+    said = f"has at most 64 bits, not {number}; give"
+    with pytest.raises(TaskError, match=said):
+        Task.from_examples([([1], [number])], [2])
+    task = Task.from_examples([([2**63 - 1], [-(2**63)])], [2])
+    with pytest.raises(TaskError, match=said):
+        text_to_value(f"1 {number}", task)
+    assert text_to_value(f"{2**63 - 1} {-(2**63)}", task) == (2**63 - 1, -(2**63))
+
+
+def test_a_number_that_cannot_even_be_written_is_refused() -> None:
+    """Python does not write it, and the message does without."""
+    with pytest.raises(TaskError, match="not a number of thousands of digits"):
+        Task.from_examples([([1], [10**5000])], [2])

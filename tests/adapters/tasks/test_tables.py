@@ -12,7 +12,7 @@ import pytest
 from autottt.adapters.tasks.files import load_tasks
 from autottt.adapters.tasks.tables import BBH_ANSWERS, TableSettings, parse_columns, table_task
 from autottt.errors import TaskError
-from autottt.types import AnswerFormat
+from autottt.types import JSON, AnswerFormat
 
 ROWS = [{"input": f"{i} + 1", "output": str(i + 1)} for i in range(12)]
 TWO = TableSettings(demonstrations=2)
@@ -92,6 +92,53 @@ def test_rows_of_a_csv_that_are_short_or_long_are_left_out(
             (task,) = load_tasks(path, TWO)
         assert len(task.queries) == 10
         assert said in caplog.text
+
+
+def test_a_table_is_one_of_choices_where_any_row_lists_options(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whichever row comes first; rows that list none are left out aloud."""
+    rows: list[JSON] = [
+        {"input": f"Q{i}?", "output": "blue", "options": ["red", "blue"]} for i in range(4)
+    ]
+    bares: list[JSON] = [{}, {"options": ""}, {"options": None}, {"options": " "}]
+    for bare in bares:
+        with caplog.at_level(logging.WARNING):
+            task = table_task([{"input": "Q?", "output": "blue", **bare}, *rows], "q", TWO)
+        assert (task.answer, task.targets) == (AnswerFormat("choice"), ("(B)", "(B)"))
+        assert "1 rows were left out; row 1: it lists no options in column 'options'" in caplog.text
+        caplog.clear()
+
+
+@pytest.mark.parametrize("cell", [["a", "b"], {"a": 1}])
+@pytest.mark.parametrize("column", ["input", "output", "options"])
+def test_a_cell_that_is_neither_text_nor_number_is_left_out(
+    column: str, cell: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What Python would write for a list or an object is shown to no model."""
+    options = {"options": ["1", "2"]} if column == "options" else {}
+    rows: list[JSON] = [{"input": f"Q{i}?", "output": "1", **options} for i in range(4)]
+    bad = {**rows[0], column: [cell, "2"] if column == "options" else cell}
+    with caplog.at_level(logging.WARNING):
+        assert len(table_task([*rows, bad], "t", TWO).queries) == len(rows) - 2
+    assert "1 rows were left out; row 5: a cell is a text or a number, not" in caplog.text
+
+
+def test_json_lines_are_a_table_unless_they_are_tasks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bad row is left out, and a column that is none is named, as in CSV."""
+    lines = [json.dumps(row) for row in [*ROWS, {"output": "13"}, ["x", "y"]]]
+    path = write(tmp_path / "t.jsonl", "\n".join(lines))
+    with caplog.at_level(logging.WARNING):
+        (task,) = load_tasks(path, TWO)
+    assert len(task.queries) == 10
+    assert "2 rows were left out; row 13: there is no column 'input', only output" in caplog.text
+    named = TableSettings(input="question", demonstrations=2)
+    with pytest.raises(TaskError, match="no column 'question', only input, output; name yours"):
+        load_tasks(path, named)
+    seen = write(tmp_path / "seen.jsonl", "\n".join(json.dumps(r | {"test": 1}) for r in ROWS))
+    assert len(load_tasks(seen, TWO)[0].queries) == 10
 
 
 def test_what_only_tables_hear_is_refused_elsewhere(tmp_path: Path) -> None:
