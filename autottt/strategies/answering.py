@@ -20,11 +20,11 @@ import numpy as np
 from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View, draw_views, keep_colours
-from autottt.errors import ContextLengthError
+from autottt.errors import ContextLengthError, StrategyError
 from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
-from autottt.strategies.encoding import reply_tokens
-from autottt.strategies.proposals import Proposal, expand, place_prompts, propose
-from autottt.strategies.rivals import Scored, complete, preference, scored_together
+from autottt.strategies.proposals import Proposal, expand, propose
+from autottt.strategies.rivals import complete, preference, scored_together
+from autottt.strategies.scoring import by_scores, deal, scores
 from autottt.strategies.vote import MAX_CANDIDATES, UNANSWERED_LOGP, evidence, rank_all
 from autottt.types import Candidate, Task, Value
 
@@ -86,7 +86,7 @@ class Vote:
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         proposals = []
-        for dealt, switch in _deal(views, members):
+        for dealt, switch in deal(views, members):
             switch()
             proposals += propose(task, dealt, context, shown=self.views.shown)
         proposals = _in_order(proposals, views)
@@ -140,15 +140,17 @@ class Experts(Vote):
         pools = scored_together(own, rivals)
         begin = time.monotonic()
         try:
-            scored = _scores(task, views, shown, pools, context, members)
+            scored = scores(task, views, shown, pools, context, members)
         except ContextLengthError as error:  # what fits under one view is too long under another
             if rivals:
                 return self._judged(task, replace(context, rivals=()), members, voted, spent)
             log.warning("task %s: its vote was not decided by experts: %s", task.id, error)
             return voted
+        if scored is None:
+            return voted
         seconds = time.monotonic() - begin
         ranked = tuple(
-            (*_ranked(outputs, of[: len(outputs)], len(views)), *others[len(outputs) :])
+            (*by_scores(outputs, of[: len(outputs)], len(views)), *others[len(outputs) :])
             if len(outputs) > 1
             else others
             for outputs, of, others in zip(own, scored.means, voted.candidates, strict=True)
@@ -169,7 +171,8 @@ class Search:
     """Completions with a probability of at least `least` under some view, scored by all views.
 
     A candidate's score is its share of the product over views of the probabilities. The evidence
-    is that of the vote of the views' likeliest completions, and of the choice itself.
+    is that of the vote of the views' likeliest completions, and of the choice itself. Where a
+    deadline leaves no time to score, the highest probability under a view stands for it.
     """
 
     views: Views = ALL_VIEWS
@@ -182,34 +185,37 @@ class Search:
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         found: list[Proposal] = []
-        for dealt, switch in _deal(views, members):
+        for dealt, switch in deal(views, members):
             switch()
             found += expand(task, dealt, context, self.least, shown=self.views.shown)
         found = _in_order(found, views)
         candidates = _candidates(found, len(task.queries))
-        scored = _scores(task, views, self.views.shown, candidates, context, members)
-        ranked = tuple(
-            _ranked(outputs, of, len(views))
-            for outputs, of in zip(candidates, scored.means, strict=True)
-        )
         first = _first_of_each(found)
-        return _with_choice(
-            Answered(
-                candidates=ranked,
-                evidence={
-                    **evidence(first, len(task.queries)),
-                    "candidates": sum(map(len, candidates)) / len(candidates),
-                },
-                tokens=sum(p.tokens for p in found) + scored.tokens,
-            )
+        answered = Answered(
+            candidates=tuple(by_scores(list(of), list(of.values()), 1) for of in candidates),
+            evidence={
+                **evidence(first, len(task.queries)),
+                "candidates": sum(map(len, candidates)) / len(candidates),
+            },
+            tokens=sum(p.tokens for p in found),
         )
+        outputs = [list(of) for of in candidates]
+        scored = scores(task, views, self.views.shown, outputs, context, members)
+        if scored is None:
+            return answered
+        ranked = tuple(
+            by_scores(some, of, len(views)) for some, of in zip(outputs, scored.means, strict=True)
+        )
+        tokens = answered.tokens + scored.tokens
+        return _with_choice(replace(answered, candidates=ranked, tokens=tokens))
 
 
 @dataclass(frozen=True)
 class Choose(Search):
     """Every answer that a query may have, scored by all views: nothing is written.
 
-    For tasks whose answers are limited: a choice, or the options that a question lists.
+    For tasks whose answers are limited: a choice, or the options that a question lists. Raises
+    `StrategyError` where the deadline passes before all are scored.
     """
 
     suffix: ClassVar[str] = "+options"
@@ -222,9 +228,14 @@ class Choose(Search):
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)
         candidates: list[list[Value]] = [list(choices_of(task, query)) for query in task.queries]
-        scored = _scores(task, views, self.views.shown, candidates, context, members)
+        scored = scores(task, views, self.views.shown, candidates, context, members)
+        if scored is None:
+            raise StrategyError(
+                "the deadline passed before every option was scored; allow more seconds, or take a "
+                "strategy that writes its answer"
+            )
         ranked = tuple(
-            _ranked(outputs, of, len(views))
+            by_scores(outputs, of, len(views))
             for outputs, of in zip(candidates, scored.means, strict=True)
         )
         first = [r[0] for r in ranked]
@@ -250,7 +261,7 @@ def over_rivals(
 
     The mean over queries of the difference d (nats) in mean log-probability under the views, zero
     where both are the same; as sign(d) log(1 + |d|), as d has long tails. None where either lacks
-    an answer to a query.
+    an answer to a query, or the deadline no time.
     """
     others = complete(rivals)
     if not all(answered.candidates) or not others:
@@ -259,47 +270,8 @@ def over_rivals(
     if not any(pools):
         return 0.0
     drawn = views.draw(task, context.seed)
-    scored = _scores(task, drawn, views.shown, pools, context, members)
-    return preference(answered.candidates, others, pools, scored)
-
-
-def _scores(
-    task: Task,
-    views: Sequence[View],
-    shown: Shown,
-    candidates: Sequence[Sequence[Value]],
-    context: RunContext,
-    members: Sequence[Member],
-) -> Scored:
-    """What every view makes of every candidate."""
-    model = context.model
-    sums = [[0.0] * len(of) for of in candidates]
-    replies = [[0] * len(of) for of in candidates]
-    counts, prompts = [0] * len(candidates), [0] * len(candidates)
-    for dealt, switch in _deal(views, members):
-        switch()
-        placed, _ = place_prompts(task, dealt, context, shown=shown)
-        placed = [place for place in placed if candidates[place.query]]
-        answers = [
-            [
-                reply_tokens(task, p.view.apply_output(c, task.queries[p.query]), model)
-                for c in candidates[p.query]
-            ]
-            for p in placed
-        ]
-        for place, some, scores in zip(
-            placed,
-            answers,
-            model.score_answers([p.ids for p in placed], answers),
-            strict=True,
-        ):
-            counts[place.query] += 1
-            prompts[place.query] += len(place.ids)
-            for i, (reply, score) in enumerate(zip(some, scores, strict=True)):
-                replies[place.query][i] += len(reply)
-                sums[place.query][i] += score
-    means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
-    return Scored(means, replies, prompts)
+    scored = scores(task, drawn, views.shown, pools, context, members)
+    return None if scored is None else preference(answered.candidates, others, pools, scored)
 
 
 def _with_choice(answered: Answered) -> Answered:
@@ -314,41 +286,26 @@ def _with_choice(answered: Answered) -> Answered:
     return replace(answered, evidence={**answered.evidence, **choice})
 
 
-def _deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:
-    """Every member's share of the views, as even as may be."""
-    switches = list(members) or [lambda: None]
-    shares = [(views[k :: len(switches)], switch) for k, switch in enumerate(switches)]
-    return [(share, switch) for share, switch in shares if share]
-
-
 def _in_order(proposals: list[Proposal], views: Sequence[View]) -> list[Proposal]:
     """As if one member had answered all views."""
     place = {view: i for i, view in reversed(list(enumerate(views)))}
     return sorted(proposals, key=lambda p: place[p.view])
 
 
-def _candidates(found: Sequence[Proposal], queries: int) -> list[list[Value]]:
-    """The distinct outputs per query, the likeliest first, no more than are kept."""
+def _candidates(found: Sequence[Proposal], queries: int) -> list[dict[Value, float]]:
+    """The distinct outputs per query, the likeliest first, no more than are kept.
+
+    With the highest log-probability that each was written with.
+    """
     outputs = []
     for query in range(queries):
         best: dict[Value, float] = {}
         for p in found:
             if p.query == query and p.output is not None:
                 best[p.output] = max(best.get(p.output, -math.inf), p.log_probability)
-        outputs.append(sorted(best, key=lambda o: -best[o])[: 2 * MAX_CANDIDATES])
+        kept = sorted(best, key=lambda o: -best[o])[: 2 * MAX_CANDIDATES]
+        outputs.append({output: best[output] for output in kept})
     return outputs
-
-
-def _ranked(outputs: Sequence[Value], scores: Sequence[float], views: int) -> tuple[Candidate, ...]:
-    """By mean log-probability under the views; the score is the softmax of their sum over views."""
-    if not outputs:
-        return ()
-    best = max(scores)
-    weights = [math.exp(views * (score - best)) for score in scores]
-    total = math.fsum(weights)
-    ranked = [Candidate(o, w / total, s) for o, w, s in zip(outputs, weights, scores, strict=True)]
-    ranked.sort(key=lambda c: c.log_probability, reverse=True)
-    return tuple(ranked[:MAX_CANDIDATES])
 
 
 def _first_of_each(found: Sequence[Proposal]) -> list[Proposal]:

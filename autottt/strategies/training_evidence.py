@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 
 from autottt.adapters.models.base import TrainRecord
+from autottt.strategies.base import Judge
 
 LOOKS = 5  # at a training, every few steps, that the controller may take
 
@@ -71,3 +73,27 @@ def shown(records: Sequence[TrainRecord], look: int, steps: int) -> dict[str, fl
             found[f"{name}_held_out_loss"] = mean([check.loss for check in checks])
             found[f"{name}_held_out_exact"] = mean([check.exact for check in checks])
     return found
+
+
+class Looking:
+    """Looks at a training every few steps, and what the judge makes of them."""
+
+    def __init__(self, begin: float, judge: Judge | None) -> None:
+        """`begin` is the reading of `time.perf_counter()` from which the seconds count."""
+        self._begin, self._judge = begin, judge
+        self._done = 0
+        self.evidence: dict[str, float] = {}  # of the last look
+        self.seconds: dict[str, float] = {}  # until each of them
+        self.reason: str | None = None
+
+    def __call__(self, records: Sequence[TrainRecord]) -> str | None:
+        self._done += 1
+        if self._done > LOOKS:
+            return None
+        spent = time.perf_counter() - self._begin
+        self.seconds[f"look{self._done}_seconds"] = spent
+        seen = shown(records, self._done, len(records[0].losses))
+        self.evidence = {"look": float(self._done), **seen, "look_seconds": spent}
+        if self._judge is not None:
+            self.reason = self._judge(self.evidence)
+        return self.reason

@@ -23,14 +23,14 @@ from autottt.adapters.models.base import (
     AdapterSettings,
     Batches,
     HeldOut,
+    LanguageModel,
     Look,
     LoraSettings,
     Session,
     TokenSequence,
-    TrainRecord,
     TrainSettings,
 )
-from autottt.adapters.models.memory import is_out_of_memory
+from autottt.adapters.models.memory import is_out_of_memory, within_memory
 from autottt.errors import AbandonedError, ContextLengthError, StrategyError
 from autottt.strategies.answering import (
     ALL_VIEWS,
@@ -40,11 +40,11 @@ from autottt.strategies.answering import (
     Vote,
     over_rivals,
 )
-from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, Judge, RunContext
+from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import ROWS, Form, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
-from autottt.strategies.training_evidence import LOOKS, looks, losses, reasons, shown
+from autottt.strategies.training_evidence import Looking, looks, losses, reasons
 from autottt.types import Attempt, Task
 
 log = logging.getLogger(__name__)
@@ -109,10 +109,15 @@ class TTT:
     def prepare(self, tasks: Sequence[Task], context: RunContext) -> None:
         """Train the adapters of several tasks in one pass of the base, into the cache.
 
-        Not where the cache has no room for all of them, as what it drops is trained again.
+        Not where the cache has no room for all of them, as what it drops is trained again, nor
+        where memory has none for the rows of all. Of tasks with the same demonstrations the first
+        is trained.
         """
         assert context.adapters is not None, "there is a cache to prepare"
-        todo = [t for t in tasks if context.adapters.get(self._key(t, context)) is None]
+        first: dict[AdapterKey, Task] = {}
+        for task in tasks:
+            first.setdefault(self._key(task, context), task)
+        todo = [task for key, task in first.items() if context.adapters.get(key) is None]
         if len(todo) < 2 or not isinstance(self.start, Fresh):
             return
         places = [self._places(task, context) for task in todo]
@@ -126,7 +131,15 @@ class TTT:
                     *(len(todo), size, context.adapters.max_bytes),
                 )
                 return
-            found = self._train(places, context, session)
+            rows = [self._wanted(task, context) for task in todo]
+            if _fitting([place for own in places for place in own], context.model) < max(rows):
+                log.warning(
+                    "a step of %d tasks is predicted to need more memory than is free, so they are "
+                    "not trained together; fewer at once would do",
+                    len(todo),
+                )
+                return
+            found = self._train(places, rows, context, session)
         known = [tuple(embedding(task, context.model)) for task in todo]
         for task, stored, like in zip(todo, found, known, strict=True):
             self._keep(task, replace(stored, embedding=like), context)
@@ -136,13 +149,17 @@ class TTT:
         known = None if context.adapters is None else context.adapters.get(self._key(task, context))
         new = known is None and context.adapters is not None
         like = tuple(embedding(task, context.model)) if new else ()
-        settings = self._settings(task, context)
-        look = _Look(begin, context.judge)
+        settings, short = self._settings(task, context), ""
+        look = Looking(begin, context.judge)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:
             if known is None:
                 started = time.perf_counter()
                 note = self.start.load(task, context, session, self.adapter)
-                (stored,) = self._train([self._places(task, context)], context, session, look)
+                rows = self._rows(task, context)
+                if rows < self._wanted(task, context):
+                    short = f"{_in_words(rows)} a step, as memory is short"
+                places = self._places(task, context)
+                (stored,) = self._train([places], [rows], context, session, look)
                 if look.reason is not None:
                     raise AbandonedError(look.reason, look.evidence)
                 stored = replace(stored, seconds=time.perf_counter() - started)
@@ -150,18 +167,11 @@ class TTT:
                 stored, note = known, "adapter reused"
                 for place, state in enumerate(known.states):
                     session.load(place, state)
-            members = self._members(session, len(stored.states))
-            asked = time.monotonic()
-            answered = self.answering.answer(task, context, members)
-            seconds = time.monotonic() - asked
-            evidence = answered.evidence
-            if OVER_ICL not in evidence:
-                evidence = {
-                    **evidence,
-                    **self._compared(task, answered, context, members, seconds),
-                }
-        if known is None:
+            answered = self._answered(task, context, session, len(stored.states))
+        if known is None and not short:  # now that the base is proved to be what it was
             self._keep(task, replace(stored, embedding=like), context)
+        if isinstance(answered, StrategyError):
+            raise answered
         if not any(answered.candidates):
             before = "" if context.deadline is None else " before the deadline"
             raise StrategyError(f"after training, no view gave a valid output{before}")
@@ -174,9 +184,9 @@ class TTT:
             tokens=answered.tokens + sum(r.tokens for r in records),
             steps=max(r.steps for r in records),
             held_out=sum(checked) / len(checked) if checked else None,
-            stop_reason="; ".join(filter(None, [reasons(records), note])),
+            stop_reason="; ".join(filter(None, [reasons(records), note, short])),
             evidence={
-                **evidence,
+                **answered.evidence,
                 **losses(records),
                 **looks(records, self.training.check_every),
                 **look.seconds,
@@ -189,15 +199,20 @@ class TTT:
     def _train(
         self,
         tasks: Sequence[Sequence[Task]],
+        rows: Sequence[int],
         context: RunContext,
         session: Session,
         look: Look | None = None,
     ) -> list[StoredAdapter]:
-        """Train every task's places; returns what each has learnt."""
+        """Train every task's places, on so many rows a step; returns what each has learnt."""
         begin = time.perf_counter()
         places = [place for own in tasks for place in own]
         records = session.train(
-            [self.batches(task, context) for task in places],
+            [
+                self.batches(place, context, size)
+                for own, size in zip(tasks, rows, strict=True)
+                for place in own
+            ],
             self.training,
             held_out=[self._held_out(task, context) for task in places] if self.watch else None,
             deadline=context.training_deadline(),
@@ -216,6 +231,28 @@ class TTT:
             found.append(StoredAdapter(states, tuple(records[k] for k in numbers), seconds))
             first += len(own)
         return found
+
+    def _answered(
+        self, task: Task, context: RunContext, session: Session, places: int
+    ) -> Answered | StrategyError:
+        """The answer, with what the model thinks of those in hand; or why there is none.
+
+        That memory runs out is such a reason, and no reason to train again.
+        """
+        members = self._members(session, places)
+        asked = time.monotonic()
+        try:
+            answered = within_memory(
+                lambda: self.answering.answer(task, context, members),
+                f"answering after {self.name}",
+            )
+        except StrategyError as error:
+            return error
+        seconds = time.monotonic() - asked
+        if OVER_ICL in answered.evidence:
+            return answered
+        compared = self._compared(task, answered, context, members, seconds)
+        return replace(answered, evidence={**answered.evidence, **compared})
 
     def _keep(self, task: Task, stored: StoredAdapter, context: RunContext) -> None:
         """Cache what a training gave, unless a deadline cut it short."""
@@ -267,10 +304,13 @@ class TTT:
     def _seeds(self, task: Task, context: RunContext) -> list[int]:
         return [context.seed] * len(self._places(task, context))
 
-    def batches(self, task: Task, context: RunContext) -> Batches:
-        """The training rows of every step; raises `StrategyError` where memory will not do."""
+    def batches(self, task: Task, context: RunContext, rows: int | None = None) -> Batches:
+        """The training rows of every step, `rows` or as many as a step has.
+
+        Raises `StrategyError` where memory will not do.
+        """
         model, turns = context.model, len(task.demonstrations)
-        size = self._rows(task, context)
+        size = self._rows(task, context) if rows is None else rows
 
         def batch(step: int) -> list[TokenSequence]:
             rng = np.random.default_rng([context.seed, step])
@@ -279,17 +319,22 @@ class TTT:
 
         return batch
 
+    def _wanted(self, task: Task, context: RunContext) -> int:
+        """How many rows a step has where memory is no matter."""
+        length = _length(task, context.model)
+        fitting = self.batch if self.step_tokens is None else self.step_tokens // length
+        return max(min(2, self.batch), min(self.batch, fitting))
+
     def _rows(self, task: Task, context: RunContext) -> int:
         """How many rows a step has; raises `StrategyError` where memory has room for none."""
-        length = max(1, len(demonstration_sequence(task, context.model).ids))
-        most = context.model.training_rows(length)
+        most = _fitting([task], context.model)
         if most < 1:
+            length = _length(task, context.model)
             raise StrategyError(
                 f"training on {length} tokens is predicted to need more memory than is free; a "
                 "shorter task or a smaller model needs less"
             )
-        fitting = self.batch if self.step_tokens is None else self.step_tokens // length
-        return min(max(min(2, self.batch), min(self.batch, fitting)), most)
+        return min(self._wanted(task, context), most)
 
     def _held_out(self, task: Task, context: RunContext) -> HeldOut:
         turns = len(task.demonstrations)
@@ -311,33 +356,25 @@ class TTT:
         )
 
 
-class _Look:
-    """Looks at a training every few steps, and what the judge makes of them."""
+def _length(task: Task, model: LanguageModel) -> int:
+    """How many tokens a training row has, about."""
+    return max(1, len(demonstration_sequence(task, model).ids))
 
-    def __init__(self, begin: float, judge: Judge | None) -> None:
-        self._begin, self._judge = begin, judge
-        self._done = 0
-        self.evidence: dict[str, float] = {}  # of the last look
-        self.seconds: dict[str, float] = {}  # until each of them
-        self.reason: str | None = None
 
-    def __call__(self, records: Sequence[TrainRecord]) -> str | None:
-        self._done += 1
-        if self._done > LOOKS:
-            return None
-        spent = time.perf_counter() - self._begin
-        self.seconds[f"look{self._done}_seconds"] = spent
-        seen = shown(records, self._done, len(records[0].losses))
-        self.evidence = {"look": float(self._done), **seen, "look_seconds": spent}
-        if self._judge is not None:
-            self.reason = self._judge(self.evidence)
-        return self.reason
+def _fitting(places: Sequence[Task], model: LanguageModel) -> int:
+    """How many rows of each of these a step has memory for, by prediction."""
+    longest = max(_length(task, model) for task in places)
+    return model.training_rows(longest) // len(places)
+
+
+def _in_words(count: int) -> str:
+    return f"{count} row{'s' * (count > 1)}"
 
 
 def _no_room(rows: int) -> str:
     return (
-        f"out of memory, even with {rows} row{'s' * (rows > 1)} a step; a smaller model, a shorter "
-        "task or a lower rank needs less"
+        f"out of memory, even with {_in_words(rows)} a step; a smaller model, a shorter task or a "
+        "lower rank needs less"
     )
 
 

@@ -70,9 +70,15 @@ class KVPrefix(TTT):
     def _members(self, session: Session, places: int) -> list[Member]:
         return [lambda: session.select(None)]  # all at once: the views are in the same order
 
-    def batches(self, task: Task, context: RunContext) -> Batches:
-        rows = _pairs(task, context.model)
-        return lambda step: [rows[step % len(rows)]]
+    def _wanted(self, task: Task, context: RunContext) -> int:
+        return 1  # of each view
+
+    def _rows(self, task: Task, context: RunContext) -> int:
+        return 1
+
+    def batches(self, task: Task, context: RunContext, rows: int | None = None) -> Batches:
+        pairs = _pairs(task, context.model)
+        return lambda step: [pairs[step % len(pairs)]]
 
 
 def _pairs(task: Task, model: LanguageModel) -> list[TokenSequence]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.huggingface import HuggingFaceModel
+from autottt.adapters.models.loading import load_module
 from autottt.errors import DivergenceError, LostModelError, RestorationError, StoppedError
 
 CYCLES = 1000
@@ -133,4 +138,38 @@ def test_a_source_that_is_gone_is_a_lost_model(
             cycle(tiny_model, fault, 0)
         assert not tiny_model.verify()
     tiny_model.reload()
+    assert tiny_model.verify()
+
+
+def test_a_source_of_other_weights_is_a_lost_model(tiny_model_folder: Path, tmp_path: Path) -> None:
+    """What was overwritten in the meantime is not taken for the model that was loaded."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model_folder, folder)
+    model = HuggingFaceModel(str(folder))
+    known = model.fingerprint
+    weights = load_file(folder / "model.safetensors")
+    others = {name: tensor + 1.0 for name, tensor in weights.items()}
+    save_file(others, folder / "others", metadata={"format": "pt"})
+    (folder / "others").replace(folder / "model.safetensors")
+    for _ in range(2):
+        with pytest.raises(LostModelError, match="not those that were loaded first"):
+            model.reload()
+        assert not model.verify()
+    assert model.fingerprint == known
+
+
+def test_the_old_weights_are_free_before_the_new_ones_are_loaded(
+    tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that loading again takes the memory of one model, whoever still holds the old one."""
+    old, held = tiny_model.module, list[int]()
+
+    def load(name: str, settings: Any) -> Any:
+        held.append(sum(t.nbytes for t in (*old.parameters(), *old.buffers())))
+        return load_module(name, settings)
+
+    monkeypatch.setattr("autottt.adapters.models.huggingface.load_module", load)
+    with pytest.raises(RestorationError):
+        cycle(tiny_model, Fault("overwritten", on_step=overwrite), 0)
+    assert held == [0]
     assert tiny_model.verify()

@@ -2,8 +2,9 @@
 
 An entry is a safetensors blob whose header says what it belongs to: the model's fingerprint, the
 demonstrations, how it was trained and with which seed. The cache lives in a folder or, without one,
-in memory; when it grows over its size, what was used longest ago goes. An entry that is damaged, or
-not what its name says, is ignored with a warning.
+in memory; when it grows over its size, what was used longest ago goes, also while another thread or
+process looks for it, which then has a miss. An entry that is damaged, or not what its name says, is
+ignored with a warning.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import math
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -82,6 +84,7 @@ class AdapterCache:
         self.max_bytes = max_bytes
         self._folder = None if folder is None else Path(folder)
         self._memory: dict[str, bytes] = {}  # the least recently used first
+        self._lock = threading.Lock()  # of what is in memory
         if self._folder is not None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -106,7 +109,8 @@ class AdapterCache:
     def __contains__(self, key: AdapterKey) -> bool:
         """Whether there is an entry by that name; whether it is whole `get` says."""
         if self._folder is None:
-            return key.name in self._memory
+            with self._lock:
+                return key.name in self._memory
         return self._path(key.name).exists()
 
     def put(self, key: AdapterKey, adapter: StoredAdapter) -> None:
@@ -154,7 +158,9 @@ class AdapterCache:
 
     def _names(self) -> Iterator[str]:
         if self._folder is None:
-            yield from list(self._memory)
+            with self._lock:
+                names = list(self._memory)
+            yield from names
         else:
             yield from (path.stem for path in self._own())
 
@@ -164,7 +170,8 @@ class AdapterCache:
 
     def _read(self, name: str) -> bytes | None:
         if self._folder is None:
-            return self._memory.get(name)
+            with self._lock:
+                return self._memory.get(name)
         try:
             return self._path(name).read_bytes()
         except FileNotFoundError:
@@ -174,10 +181,12 @@ class AdapterCache:
             return None
 
     def _header(self, name: str) -> tuple[AdapterKey, tuple[float, ...]] | None:
-        """Key and embedding alone, without reading the weights."""
+        """Key and embedding alone, without reading the weights; None where damaged or gone."""
         try:
             if self._folder is None:
-                blob = self._memory[name]
+                blob = self._read(name)
+                if blob is None:
+                    return None
                 header = _header_of(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
             else:
                 with self._path(name).open("rb") as file:
@@ -187,14 +196,17 @@ class AdapterCache:
             if key.name != name:
                 raise ValueError("it belongs to something else")
             return key, embedding
+        except FileNotFoundError:
+            return None
         except (OSError, *DAMAGE) as error:
             log.warning("cached adapter %s is damaged and is ignored: %s", name, error)
             return None
 
     def _write(self, name: str, blob: bytes) -> None:
         if self._folder is None:
-            self._memory.pop(name, None)
-            self._memory[name] = blob
+            with self._lock:
+                self._memory.pop(name, None)
+                self._memory[name] = blob
             return
         draft = self._folder / f".{name}.{uuid4().hex}"
         try:
@@ -205,7 +217,9 @@ class AdapterCache:
 
     def _touch(self, name: str) -> None:
         if self._folder is None:
-            self._memory[name] = self._memory.pop(name)
+            with self._lock:
+                if name in self._memory:  # and not evicted since it was read
+                    self._memory[name] = self._memory.pop(name)
             return
         try:
             os.utime(self._path(name))
@@ -220,8 +234,9 @@ class AdapterCache:
     def _evict(self, but: str) -> None:
         """Delete those used longest ago, as far as the clock can be trusted, but not that one."""
         if self._folder is None:
-            while sum(map(len, self._memory.values())) > self.max_bytes:
-                del self._memory[next(iter(self._memory))]
+            with self._lock:
+                while sum(map(len, self._memory.values())) > self.max_bytes:
+                    del self._memory[next(iter(self._memory))]
             return
         self._sweep()
         entries = []

@@ -245,7 +245,10 @@ class LanguageModel(Protocol):
     def score_answers(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
     ) -> list[list[float]]:
-        """Log-probability (nats) of each of `answers[i]` after `prompts[i]`, read once a prompt."""
+        """Log-probability (nats) of each of `answers[i]` after `prompts[i]`.
+
+        A prompt is read once, or for parts of its answers where memory does not hold all of them.
+        """
 
     def embed(self, ids: Sequence[int]) -> list[float]:
         """The mean over tokens of the last hidden state."""

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -211,8 +212,12 @@ class _Decoder:
         deadline: float | None,
     ) -> None:
         self.owner, self.stop, self.deadline = owner, stop, deadline
-        self.limit, self.prompts = max_new_tokens, len(prompts)
-        self.rows = _Rows(owner, prompts, max_new_tokens)
+        self.limit, self.prompts = max_new_tokens, prompts
+
+    @cached_property
+    def rows(self) -> _Rows:
+        """Made only once they are read, as what all prompts begin with is read for that."""
+        return _Rows(self.owner, self.prompts, self.limit)
 
     def expired(self) -> bool:
         if self.deadline is None:
@@ -221,7 +226,6 @@ class _Decoder:
 
     def extended(self, path: _Path, token: int, stats: tuple[float, float, float]) -> _Path:
         """The path with one more token, its text decoded only where the answer may have ended."""
-        tokenizer = self.owner.tokenizer
         ids = (*path.ids, token)
         longer = replace(
             path,
@@ -231,19 +235,25 @@ class _Decoder:
             greedy=path.greedy and stats[1] >= 0,
         )
         if token in self.owner.ends:
-            text = tokenizer.decode(ids[:-1], skip_special_tokens=True)
+            text = self.text(ids[:-1])
             text = text.split(self.stop)[0] if self.stop else text
             return replace(longer, text=text, finished=True)
-        if self.stop and self.stop[-1] in tokenizer.decode([token]):
-            text = tokenizer.decode(ids, skip_special_tokens=True)
+        if self.stop and self.stop[-1] in self.owner.tokenizer.decode([token]):
+            text = self.text(ids)
             if self.stop in text:
                 return replace(longer, text=text.split(self.stop)[0], finished=True)
         return longer
 
+    def text(self, ids: Sequence[int]) -> str:
+        """As it was written; a checkpoint may ask that "a . b" be read as "a. b"."""
+        decoded: str = self.owner.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return decoded
+
     def written(self, path: _Path) -> Completion:
         if not path.finished:
-            text = self.owner.tokenizer.decode(path.ids, skip_special_tokens=True)
-            path = replace(path, text=text)
+            path = replace(path, text=self.text(path.ids))
         return path.completion()
 
 
@@ -251,8 +261,8 @@ class Greedy(_Decoder):
     """The likeliest token at every step, for every prompt. Rows that have ended leave the batch."""
 
     def run(self) -> list[Completion]:
-        paths = [_Path(prompt) for prompt in range(self.prompts)]
-        running = list(range(self.prompts))  # the paths that the rows belong to
+        paths = [_Path(prompt) for prompt in range(len(self.prompts))]
+        running = list(range(len(self.prompts)))  # the paths that the rows belong to
         droppable = not self.owner.grouped
         for _ in range(self.limit):
             if self.expired():
@@ -292,7 +302,7 @@ class Threshold(_Decoder):
         self.floor = math.log(least)
 
     def run(self) -> list[list[Completion]]:
-        paths = [_Path(prompt) for prompt in range(self.prompts)]
+        paths = [_Path(prompt) for prompt in range(len(self.prompts))]
         done: list[_Path] = []
         for _ in range(self.limit):
             if self.expired() or not paths:
@@ -307,7 +317,7 @@ class Threshold(_Decoder):
             paths = [longer[i] for i in going]
             tokens = torch.tensor([path.ids[-1] for path in paths], device=self.rows.mask.device)
             self.rows.write(tokens)
-        found: list[list[_Path]] = [[] for _ in range(self.prompts)]
+        found: list[list[_Path]] = [[] for _ in self.prompts]
         for path in sorted([*done, *paths], key=lambda p: -p.log_probability):
             found[path.prompt].append(path)
         return [[self.written(path) for path in some] for some in found]

@@ -14,7 +14,7 @@ from functools import lru_cache, wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from autottt.adapters.models.attention import any_length
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
@@ -29,10 +29,8 @@ from autottt.adapters.models.decoding import (
     Threshold,
     batches,
     most_paths,
-    score_answers,
 )
 from autottt.adapters.models.fingerprint import checksum, fingerprint
-from autottt.adapters.models.fused import FusedLlama
 from autottt.adapters.models.fused_beside import is_plain_llama
 from autottt.adapters.models.fused_reading import FusedReader, can_read, scorer
 from autottt.adapters.models.loading import (
@@ -44,17 +42,15 @@ from autottt.adapters.models.loading import (
 from autottt.adapters.models.memory import SHARE, cache_bytes, free_bytes, peak_bytes, step_bytes
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.ranks import Ranks, of
+from autottt.adapters.models.scoring import answers_scored, rows_scored
 from autottt.adapters.models.session import AdapterSession
-from autottt.adapters.models.tokens import Tokens, chunks, padded
+from autottt.adapters.models.tokens import Tokens, padded
 from autottt.errors import ContextLengthError, InputError, LostModelError, WorkerError
 
 log = logging.getLogger(__name__)
 TINY = 10e6  # parameters of a model that no task's training fills a GPU with
-BATCH_TOKENS = 16_384  # of one scoring forward
 NATIVE_FORMAT = "prompt_format"  # in a model's config: the format that it was trained on
 DECODED_TOKENS = 131_072  # of one batch's prompts and answers, at most
-PROMPTS = 8  # whose answers are scored in one go, at most
-LOGIT_BYTES = 14  # of one while answers are scored: in bf16, and thrice in fp32
 BY_SLOT = ("gpt_neo", "mpt")  # attention counts places of the cache, padding among them
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -131,20 +127,34 @@ class HuggingFaceModel:
         self.fingerprint = self._whole + told
 
     def _load(self) -> None:
+        """Load the weights, anew or again; raises `LostModelError` where they are others now."""
+        self._let_go()
         self.ranks.start(self.name, self.settings)
         try:
             self.module = load_module(self.name, self.settings)
             self.ranks.gathered("loaded")
-            self._weights = checksum(self.module)
-            self._whole = fingerprint(self.module)
+            weights, whole = checksum(self.module), fingerprint(self.module)
+            if getattr(self, "_whole", whole) != whole:
+                raise LostModelError(
+                    f"the weights at {self.name!r} are not those that were loaded first: their "
+                    "fingerprint is another; start anew, so that nothing rests on the old ones"
+                )
+            self._weights, self._whole = weights, whole
         except BaseException:
             self.ranks.stop()
             raise
 
+    def _let_go(self) -> None:
+        """Free the weights that are to be loaded again, whoever still holds the module."""
+        if self.ranks.size > 1 or not hasattr(self, "module"):
+            return
+        for tensor in (*self.module.parameters(), *self.module.buffers()):
+            tensor.data = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+
     def reload(self) -> None:
         """Load the weights again from their source; with other processes, before the next call.
 
-        Raises `LostModelError` where the source is gone.
+        Raises `LostModelError` where the source is gone, or is that of other weights now.
         """
         with self.lock:
             try:
@@ -267,58 +277,14 @@ class HuggingFaceModel:
     @torch.inference_mode()
     def score(self, sequences: Sequence[TokenSequence]) -> list[Score]:
         fused = scorer(self.module) if self.prefix is None else None
-        parts = chunks(sequences, BATCH_TOKENS)
-        return [score for part in parts for score in self._score(part, fused)]
-
-    def _score(
-        self, sequences: Sequence[TokenSequence], fused: FusedLlama | None
-    ) -> Iterator[Score]:
-        ids, mask, targets = self.pad(sequences)
-        chosen = nn.functional.pad(targets[:, 1:] >= 0, (0, 1))  # (B, T) what a target follows
-        with self.autocast():
-            if fused is not None and chosen.any():
-                logits = fused.logits(ids, chosen)  # (N, V)
-            else:
-                columns = chosen.any(0).nonzero()[:, 0].cpu()  # places where some row has a target
-                logits = self.forward(ids, mask, sequences, logits_to_keep=columns).logits
-                logits = logits[chosen[:, columns]]  # (N, V)
-        counts = chosen.sum(1).tolist()
-        wanted = targets[:, 1:][chosen[:, :-1]]  # (N,)
-        for own, targeted in zip(torch.split(logits, counts), torch.split(wanted, counts)):
-            scores = own.float().log_softmax(-1)  # (n, V)
-            values = scores.gather(1, targeted[:, None])[:, 0]
-            yield Score(
-                log_probabilities=tuple(values.tolist()),
-                exact=bool((scores.argmax(-1) == targeted).all()),
-            )
+        return list(rows_scored(self, sequences, fused))
 
     @_everywhere
     @torch.inference_mode()
     def score_answers(
         self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]
     ) -> list[list[float]]:
-        # groups of rows stay together
-        size = max(1, len(prompts)) if self.grouped else self._prompts_scored(answers)
-        return [
-            scores
-            for begin in range(0, len(prompts), size)
-            for scores in score_answers(
-                self, prompts[begin : begin + size], answers[begin : begin + size]
-            )
-        ]
-
-    def _prompts_scored(self, answers: Sequence[Sequence[Sequence[int]]]) -> int:
-        """Of how many prompts the answers are scored in one go, by the memory of their logits.
-
-        Of one at a time where prompts of other lengths would be padded after a prefix.
-        """
-        if self.prefix is not None and self.slides:
-            return 1
-        longest = max((len(answer) for some in answers for answer in some), default=0)
-        most = max(map(len, answers), default=0)
-        each = max(1, most * longest * self.vocabulary * LOGIT_BYTES)
-        free = self.ranks.agreed(free_bytes)(self.device)
-        return min(PROMPTS, max(1, int(SHARE * free // each)))
+        return answers_scored(self, prompts, answers)
 
     @_everywhere
     @torch.inference_mode()
@@ -378,8 +344,11 @@ class HuggingFaceModel:
         `paths` is how many completions of a prompt there may be at once.
         """
         each = 2 * cache_bytes(self.module.config.get_text_config())  # twice while rows are copied
-        free = self.ranks.agreed(free_bytes)(self.device)
-        return min(DECODED_TOKENS, int(SHARE * free // (each * paths)))
+        return min(DECODED_TOKENS, int(self.room() // (each * paths)))
+
+    def room(self) -> float:
+        """How many bytes the next step may take; to be asked in all processes of the model."""
+        return SHARE * self.ranks.agreed(free_bytes)(self.device)
 
     def peak_bytes(self) -> int:
         return peak_bytes(self.device)

@@ -160,13 +160,14 @@ class First(Ranks):
             self._store = Path(file.name)
         self._store.unlink()
         threads = str(max(1, torch.get_num_threads() // self.size))
-        paths = os.pathsep.join(filter(None, sys.path))
+        here = str(Path(__file__).parents[3])  # where this package is, whatever the current folder
+        paths = os.pathsep.join(filter(None, [*sys.path, here]))
         environment = {**os.environ, "OMP_NUM_THREADS": threads, "PYTHONPATH": paths}
         for rank in range(1, self.size):
             ours, theirs = Pipe()
             errors = tempfile.TemporaryFile()  # noqa: SIM115  # as long as the process
             process = subprocess.Popen(
-                [sys.executable, "-c", FOLLOW, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", FOLLOW, str(theirs.fileno())],
                 env={**environment, "LOCAL_RANK": str(rank)},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -191,13 +191,14 @@ class AdapterSession:
         ]
         if self._owner.device == "cpu":
             keep_freed()
-        self._check(runs, parameters, settings)
+        if not self._late(deadline):
+            self._check(runs, parameters, settings)
         try:
             for step in range(settings.steps):
                 running = [run for run in runs if run.reason is None]
                 if not running:
                     break
-                if deadline is not None and agreed(time.monotonic)() >= deadline:
+                if self._late(deadline):
                     self._stop(running, "deadline", parameters)
                     break
                 for group in optimizer.param_groups:
@@ -233,6 +234,9 @@ class AdapterSession:
                 for parameter, kept in zip(parameters, run.kept or (), strict=True):
                     parameter[run.place] = kept
         return [run.record() for run in runs]
+
+    def _late(self, deadline: float | None) -> bool:
+        return deadline is not None and self._owner.ranks.agreed(time.monotonic)() >= deadline
 
     def select(self, places: Sequence[int] | None) -> None:
         """Use the adapters of these places, for equal groups of rows in this order."""
@@ -373,6 +377,7 @@ class AdapterSession:
         every = [found] if self._owner.ranks.lost else self._owner.ranks.gathered(found)
         wrong = list(dict.fromkeys(what for one in every for what in one))
         if wrong:
+            self._layers, self._parameters, self._fused = [], {}, None  # copies of weights, too
             self._owner.reload()
             raise RestorationError(
                 f"after adaptation the {' and '.join(wrong)} of {self._owner.name!r} differed from "

@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -207,13 +208,22 @@ def padded(rows: Sequence[Sequence[int]], value: int, length: int, *, left: bool
     return torch.from_numpy(every)
 
 
-def chunks(sequences: Sequence[TokenSequence], most: int) -> Iterator[Sequence[TokenSequence]]:
-    """Consecutive runs whose padded size stays within so many tokens."""
-    begin, longest = 0, 0
+def chunks(
+    sequences: Sequence[TokenSequence], most: int, places: int | None = None
+) -> Iterator[Sequence[TokenSequence]]:
+    """Consecutive runs whose padded size stays within so many tokens.
+
+    Where `places` is given, so does within it their size over the columns in which some row has a
+    target, which is what logits are computed for.
+    """
+    begin, longest, columns = 0, 0, set[int]()
     for place, sequence in enumerate(sequences):
-        longest = max(longest, len(sequence.ids))
-        if place > begin and longest * (place + 1 - begin) > most:
+        own = set(compress(range(len(sequence.ids)), sequence.is_target))
+        longest, columns = max(longest, len(sequence.ids)), columns | own
+        rows = place + 1 - begin
+        full = rows * longest > most or (places is not None and rows * len(columns) > places)
+        if place > begin and full:
             yield sequences[begin:place]
-            begin, longest = place, len(sequence.ids)
+            begin, longest, columns = place, len(sequence.ids), own
     if begin < len(sequences):
         yield sequences[begin:]

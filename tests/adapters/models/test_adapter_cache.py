@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autottt.adapters.models import adapter_cache
 from autottt.adapters.models.adapter_cache import HEADER, AdapterCache, AdapterKey, StoredAdapter
 from autottt.adapters.models.base import Check, TrainRecord
 from autottt.errors import InputError
@@ -271,3 +273,43 @@ def test_a_cache_that_cannot_be_written_to_harms_nothing(
         AdapterCache(tmp_path / "file" / "cache")
     with pytest.raises(InputError, match="above zero"):
         AdapterCache(max_bytes=0)
+
+
+def test_what_another_thread_evicts_while_it_is_read_is_a_miss(
+    cache: AdapterCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither an error nor called damaged, whether it is gone before it was read or after."""
+    decode = adapter_cache._decode
+
+    def evict(name: str, blob: bytes) -> Any:
+        if cache._folder is None:
+            cache._memory.clear()
+        else:
+            cache._path(name).unlink()
+        return decode(name, blob)
+
+    cache.put(KEY, adapter())
+    with monkeypatch.context() as patched:
+        patched.setattr(adapter_cache, "_decode", evict)
+        cache.get(KEY)
+    assert len(cache) == 0
+    assert cache.get(KEY) is None
+    monkeypatch.setattr(cache, "_names", lambda: iter([KEY.name]))
+    assert cache.nearest((1.0,), model="model", adapter="LoRA of rank 4", but="x") is None
+    assert caplog.text == ""
+
+
+def test_threads_share_a_cache() -> None:
+    """However they put, look for and evict, nothing fails."""
+    cache = AdapterCache(max_bytes=20_000)
+
+    def work(thread: int) -> None:
+        for i in range(40):
+            key = AdapterKey("model", str(i % 5), "a", "r", thread % 2)
+            cache.put(key, adapter(size=700))
+            cache.get(key)
+            len(cache)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert len(cache) == 3

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from autottt.adapters.models import huggingface
+from autottt.adapters.models import decoding, huggingface
 from autottt.adapters.models.base import (
     BiasSettings,
     PrefixSettings,
     TokenSequence,
     TrainSettings,
 )
-from autottt.adapters.models.decoding import batches, most_paths
+from autottt.adapters.models.decoding import Greedy, _Path, batches, most_paths
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.errors import ContextLengthError, StrategyError
@@ -86,6 +88,36 @@ def test_a_search_needs_room_for_all_its_paths(
     short = [[1] * (room // 24 - 1)] * 4
     assert [len(some) for some in batches(model, short, 1)] == [4]
     assert [len(some) for some in batches(model, short, 1, paths=12)] == [2, 2]
+
+
+def test_nothing_is_read_after_the_deadline(
+    model: HuggingFaceModel, prompts: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even what the prompts of a batch begin with; every prompt has an unfinished answer."""
+
+    def read(*given: Any) -> None:
+        raise AssertionError("a batch was read")
+
+    monkeypatch.setattr(decoding, "_Rows", read)
+    limits: dict[str, Any] = {"max_new_tokens": 8, "stop": "\n\n", "deadline": time.monotonic()}
+    written = model.generate(prompts, **limits)
+    assert [(c.text, c.finished) for c in written] == [("", False)] * len(prompts)
+    found = model.search(prompts, least=0.1, **limits)
+    assert [[c.finished for c in some] for some in found] == [[False]] * len(prompts)
+
+
+def test_text_is_read_as_it_was_written(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a checkpoint says of the spaces before its points."""
+    for name in ("", "_for_bpe_even_though_it_will_corrupt_output"):
+        monkeypatch.setattr(model.tokenizer, f"clean_up_tokenization_spaces{name}", True)
+    ids = model.encode("a . b")
+    assert model.tokenizer.decode(ids) == "a. b"
+    decoder = Greedy(model, [ids], 8, "", None)
+    assert decoder.written(_Path(0, tuple(ids))).text == "a . b"
+    (end, *_) = model.ends
+    assert decoder.extended(_Path(0, tuple(ids)), end, (0.0, 0.0, 0.0)).text == "a . b"
 
 
 def test_rows_that_end_early_leave_the_others_alone(

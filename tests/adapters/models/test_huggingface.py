@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from autottt.adapters.models import huggingface
 from autottt.adapters.models.base import TokenSequence
 from autottt.adapters.models.byte_level import build_byte_tokenizer
-from autottt.adapters.models.decoding import score_answers
 from autottt.adapters.models.fingerprint import checksum, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.tokens import Tokens
@@ -74,27 +71,6 @@ def test_a_template_that_breaks_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"refuses the messages: .*use --format plain"):
         tokens.format("chat", native=None)
     assert isinstance(tokens.format("auto", native=None), Plain)
-
-
-def test_answers_are_scored_in_what_memory_there_is(
-    embedded: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With little of it one prompt at a time, with the same scores."""
-    prompts = [embedded.encode(text) for text in ("12\n>21\n\n34\n>", "1\n>1\n\n56\n>")]
-    answers = [[embedded.encode(text) for text in ("43\n\n", "65\n\n", "1\n\n")]] * 2
-    usual = embedded.score_answers(prompts, answers)
-    sizes: list[int] = []
-
-    def counting(owner: HuggingFaceModel, some: Any, of: Any) -> list[list[float]]:
-        sizes.append(len(some))
-        return score_answers(owner, some, of)
-
-    monkeypatch.setattr(huggingface, "score_answers", counting)
-    monkeypatch.setattr(huggingface, "free_bytes", lambda device: 1000)
-    few = embedded.score_answers(prompts, answers)
-    assert sizes == [1, 1]
-    for one, other in zip(usual, few, strict=True):
-        assert one == pytest.approx(other, abs=0.3)  # bf16 rounds otherwise
 
 
 def test_confidence_has_one_value_a_token(embedded: HuggingFaceModel) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -100,4 +101,14 @@ def test_a_session_is_not_carried_over_a_loss(parted: HuggingFaceModel) -> None:
             session.train([batch], TRAINING)
         with pytest.raises(WorkerError, match="gone"):
             parted.score(ASKED)
+    assert parted.verify()
+
+
+def test_the_current_folder_is_no_place_of_modules(
+    parted: HuggingFaceModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file there by the name of a module of Python is not taken for it as a process starts."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('the file of a user')\n")
+    monkeypatch.chdir(tmp_path)
+    parted.close()
     assert parted.verify()

@@ -127,6 +127,14 @@ def test_the_deadline_stops_at_a_step_boundary(tiny_model: HuggingFaceModel) -> 
     assert_untouched(tiny_model, before)
 
 
+def test_nothing_is_checked_after_the_deadline(tiny_model: HuggingFaceModel) -> None:
+    """The first check, of all that is held out, takes longer than a step."""
+    held = HeldOut(lambda check: pytest.fail("what is held out was scored"), 1)
+    with tiny_model.session(SETTINGS, seeds=[0]) as session:
+        (record,) = session.train([batch], TRAINING, held_out=[held], deadline=time.monotonic())
+    assert (record.steps, record.stop_reason, record.checks) == (0, "deadline", ())
+
+
 def test_a_low_loss_ends_the_training(tiny_model: HuggingFaceModel) -> None:
     """Training stops once the running loss is under the limit, and says so."""
     with tiny_model.session(SETTINGS, seeds=[0]) as session:

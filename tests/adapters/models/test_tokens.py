@@ -92,3 +92,14 @@ def test_chunks_are_within_the_size_and_leave_nothing_out(lengths: list[int], mo
     assert [s for chunk in found for s in chunk] == sequences
     for chunk in found:
         assert len(chunk) == 1 or max(len(s.ids) for s in chunk) * len(chunk) <= most
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=1, max_size=5), max_size=9), st.integers(1, 12))
+def test_chunks_are_within_the_places_of_targets(masks: list[list[bool]], places: int) -> None:
+    """A chunk has no more of them, over all columns with a target, unless it is one sequence."""
+    sequences = [TokenSequence((0,) * len(mask), tuple(mask)) for mask in masks]
+    found = list(chunks(sequences, 1000, places))
+    assert [s for chunk in found for s in chunk] == sequences
+    for chunk in found:
+        columns = {i for s in chunk for i, target in enumerate(s.is_target) if target}
+        assert len(chunk) == 1 or len(columns) * len(chunk) <= places
