@@ -190,12 +190,12 @@ def fit(
     arm = arm or _common_arms(outcomes)
     whole = {(o.task_id, o.model, o.seed): o.task for o in outcomes}  # with every arm
     groups = {o.task_id: o.group for o in outcomes}
-    learnt: list[Outcome] = []
+    learnt: dict[tuple[object, ...], Outcome] = {}
     for path in update or ():
         seen = outcomes_of(read_traces(path), lambda task: groups.get(task) or group_of(task))
         typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
-        learnt += seen
-    for outcome in distinct(learnt):
+        learnt |= {(o.task_id, o.task, o.model, o.seed): o for o in seen}
+    for outcome in learnt.values():
         key = outcome.task_id, outcome.model, outcome.seed
         if key not in whole or (whole[key] and outcome.task and whole[key] != outcome.task):
             outcomes.append(outcome)

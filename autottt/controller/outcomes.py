@@ -121,7 +121,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """Of several with one (task, model, seed), as of logs that overlap, the last."""
-    return list({(o.task_id, o.task, o.model, o.seed): o for o in outcomes}.values())
+    return list({(o.task_id, o.model, o.seed): o for o in outcomes}.values())
 
 
 def _to_json(outcome: Outcome) -> JSON:
