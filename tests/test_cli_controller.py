@@ -194,7 +194,7 @@ def test_what_a_log_cannot_tell_is_said(folder: Path, tmp_path: Path) -> None:
     known = "--fitted-on", folder / "fit.jsonl"
     found = json.loads(run("evaluate", one, "--gate", gate, "--json").stdout)
     gap = next(p for p in found["policies"] if p["policy"] == "icl-vote")["held_minus_this"]
-    assert found["intervals_over"] == "tasks"
+    assert found["groups"] == len(every)
     assert gap["low"] < gap["mean"] < gap["high"]
     own = run("evaluate", folder / "fit.jsonl", "--gate", gate, *known)
     assert "too good to be true" in own.stderr

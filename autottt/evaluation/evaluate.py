@@ -16,6 +16,7 @@ from autottt.controller.difficulty import Gate
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
 from autottt.controller.policy import Policy
 from autottt.errors import InputError
+from autottt.evaluation.calibrate import regrouped
 from autottt.evaluation.heads_report import judge_heads
 from autottt.evaluation.policies import (
     Played,
@@ -53,9 +54,11 @@ def evaluate(
 ) -> JSON:
     """Every number of the report for an outcome log.
 
-    `fitted_on` is a log of other tasks, on which the single-feature rule is chosen. Raises
-    `InputError` for a log that is empty, uneven, or without icl-vote.
+    `fitted_on` is a log of other tasks, on which the single-feature rule is chosen. Where all tasks
+    are of one group, each is its own. Raises `InputError` for a log that is empty, uneven, or
+    without icl-vote.
     """
+    outcomes = regrouped(outcomes)
     table = from_outcomes(outcomes)
     if ICL_VOTE not in table.arms:
         raise InputError(f"the log has no {ICL_VOTE}, from which the controller starts")
@@ -142,7 +145,6 @@ def compare(
     return {
         "tasks": len(table.tasks),
         "groups": len(set(table.groups)),
-        "intervals_over": "groups" if len(set(table.groups)) > 1 else "tasks",
         "seeds": sorted(set(table.seeds)),
         "base": base,
         "price": price,
@@ -183,9 +185,8 @@ def two_by_two(table: Table, arm: str) -> dict[str, list[str]]:
 
 
 def _row(played: Played, held: Played, table: Table, price: float) -> JSON:
-    units = table.groups if len(set(table.groups)) > 1 else table.tasks
-    gap = paired(held.right - played.right, units)
-    spent = paired(held.seconds - played.seconds, units)
+    gap = paired(held.right - played.right, table.groups)
+    spent = paired(held.seconds - played.seconds, table.groups)
     whole = np.isin(np.concatenate([held.right, played.right]), (0.0, 1.0)).all()
     once = len(set(table.tasks)) == len(table.tasks)  # and not under several seeds
     seeds = np.array(table.seeds)

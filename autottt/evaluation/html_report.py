@@ -16,8 +16,8 @@ def html_report(found: JSON, title: str) -> str:
     parts = [
         f"<p>{found['tasks']} tasks of {found['groups']} groups, seeds "
         f"{', '.join(map(str, found['seeds']))}; price {found['price']:g} accuracy per second. "
-        f"Intervals are 95 %, paired, over {found['intervals_over']}; "
-        f"{html.escape(found['held_against'])} less the policy of the row.</p>",
+        f"Intervals are 95 %, paired, over groups; {html.escape(found['held_against'])} less the "
+        "policy of the row.</p>",
         _policies(found),
         picture(lambda axes: _plane(axes, found), 1),
         _summary(found),
