@@ -5,6 +5,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS ?= logical
 NEW := import sys; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: demo test lint bench clean
@@ -13,7 +14,7 @@ demo: $(STAMP)
 	$(BIN)/autottt demo
 
 test: $(STAMP)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n $(WORKERS) --maxprocesses 4 --dist loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from autottt.adapters.models.huggingface import HuggingFaceModel
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of several: each, and what it starts, has one core
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 # the same examples in every run, and no time limit of their own: a failure can be repeated
 settings.register_profile(

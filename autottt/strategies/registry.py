@@ -129,6 +129,11 @@ SHIPPED: tuple[Strategy, ...] = (
         watch=True,
     ),
     TTT(
+        "ttt-fast",
+        "LoRA, a third of the steps of ttt by another optimizer (Muon), then a vote",
+        training=TrainSettings(steps=14, learning_rate=6e-3, optimizer="muon", warm_up=1),
+    ),
+    TTT(
         "ttt-light",
         "LoRA, a few steps, demonstrations in one order, then a vote",
         training=TrainSettings(steps=10, learning_rate=1e-3, warm_up=2),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from autottt.adapters.tasks.formats import PromptFormat
@@ -84,8 +84,9 @@ AdapterSettings = LoraSettings | BiasSettings | PrefixSettings
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Length and rate of a training: AdamW with linear warm-up and cosine decay to a `floor` of it.
+    """Length and rate of a training: linear warm-up and cosine decay to a `floor` of the rate.
 
+    The optimizer is AdamW or, for a LoRA, Muon, whose rates are on the same scale (see `muon`).
     It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
     out are scored before the first step and after every `check_every` steps. A score of `enough`
     (share exact) ends the training; so does a share of at most `hopeless` in each of the first
@@ -95,6 +96,7 @@ class TrainSettings:
 
     steps: int = 40
     learning_rate: float = 5e-4
+    optimizer: Literal["adamw", "muon"] = "adamw"
     scaled: bool = True
     warm_up: int = 5
     floor: float = 0.1

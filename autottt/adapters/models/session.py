@@ -38,6 +38,7 @@ from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.fused_beside import BesideLlama, beside
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.memory import keep_freed
+from autottt.adapters.models.muon import Muon
 from autottt.adapters.models.output_bias import attach_bias, detach_bias
 from autottt.adapters.models.prefix import Prefix
 from autottt.adapters.models.progress import Run, rate
@@ -181,9 +182,7 @@ class AdapterSession:
         parameters = list(self._parameters.values())
         scale = self._owner.rate_scale if settings.scaled else 1.0
         settings = replace(settings, learning_rate=scale * settings.learning_rate)
-        optimizer = torch.optim.AdamW(
-            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
+        optimizer = _optimizer(list(self._parameters.values()), settings)
         watched = held_out if held_out is not None else [None] * len(batches)
         runs = [
             Run(k, agreed(batch), of and HeldOut(agreed(of.sequences), of.turns))
@@ -205,7 +204,8 @@ class AdapterSession:
                     group["lr"] = settings.learning_rate * rate(step, settings)
                 losses = self._step(running, [run.rows(step) for run in running])
                 clip(self._parameters, settings.clip, self._parts, self._owner.ranks.total)
-                optimizer.step()
+                with self._owner.autocast():  # for Muon's products
+                    optimizer.step()
                 increment_version(parameters)  # a fused step raises none: what was kept is stale
                 optimizer.zero_grad()
                 if self._owner.device != "cpu" and step + 1 < settings.steps:
@@ -383,3 +383,12 @@ class AdapterSession:
                 f"after adaptation the {' and '.join(wrong)} of {self._owner.name!r} differed from "
                 "before; the model was loaded again from its source, and the answer is void"
             )
+
+
+def _optimizer(
+    parameters: Sequence[nn.Parameter], settings: TrainSettings
+) -> torch.optim.Optimizer:
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "muon":
+        return Muon(parameters, rate, weight_decay=decay)
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
