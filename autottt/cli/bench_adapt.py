@@ -65,10 +65,9 @@ def bench_adapt(
         f"products on this machine: {result['matmul_flops'] / 1e9:.0f} GFLOP/s",
         highlight=False,
     )
-    gap = result["held_out_exact_match"]
-    if gap is not None:
+    for name, gap in result["exact_match_gaps"].items():
         console.print(
-            f"held-out stopping: {gap['difference']:+.1%} right "
+            f"{name}: {gap['difference']:+.1%} right than autottt "
             f"({gap['low']:+.1%} to {gap['high']:+.1%}, 95 %)",
             highlight=False,
         )

@@ -200,9 +200,9 @@ def fit(
         if key not in whole or (whole[key] and outcome.task and whole[key] != outcome.task):
             outcomes.append(outcome)
     gate = calibrated(outcomes, certify=read(certify or []), arms=arm)
-    gate.save(out)
     if compare:
         _show_comparison(outcomes, gate.arms)
+    gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
 
 

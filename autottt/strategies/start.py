@@ -119,7 +119,7 @@ class Shared:
             context.model.fingerprint,
             self.origin(task, context),
             adapter_shape(adapter, context.model),
-            f"{ROWS} {self!r}",
+            f"{ROWS} {self!r} {as_read([t for _, t in tasks], context.model)}",
             context.seed,
         )
         known = None if context.adapters is None else context.adapters.get(key)
@@ -167,6 +167,12 @@ def demonstrations_key(task: Task) -> str:
     form = [task.answer.kind, task.answer.choices]
     plain = [task.instruction, form, *([e.input, e.output] for e in task.demonstrations)]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def as_read(tasks: Sequence[Task], model: LanguageModel) -> str:
+    """A hash of the tokens of their demonstrations: another tokenizer makes another training."""
+    ids = [demonstration_sequence(task, model).ids for task in tasks]
+    return hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
 
 
 def embedding(task: Task, model: LanguageModel) -> list[float]:

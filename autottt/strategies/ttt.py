@@ -43,7 +43,14 @@ from autottt.strategies.answering import (
 from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
 from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import ROWS, Form, all_outputs, demonstration_sequence, held_out
-from autottt.strategies.start import Fresh, Start, adapter_shape, demonstrations_key, embedding
+from autottt.strategies.start import (
+    Fresh,
+    Start,
+    adapter_shape,
+    as_read,
+    demonstrations_key,
+    embedding,
+)
 from autottt.strategies.training_evidence import Looking, looks, losses, reasons
 from autottt.types import Attempt, Task
 
@@ -347,11 +354,12 @@ class TTT:
         return HeldOut(sequences, turns)
 
     def _key(self, task: Task, context: RunContext) -> AdapterKey:
+        origin = self.start.origin(task, context)
         return AdapterKey(
             context.model.fingerprint,
             demonstrations_key(task),
             adapter_shape(self.adapter, context.model),
-            f"{self.recipe} {self.start.origin(task, context)}".rstrip(),
+            " ".join((self.recipe, as_read([task], context.model), origin)).rstrip(),
             context.seed,
         )
 

@@ -38,6 +38,7 @@ def test_every_way_runs_on_the_same_rows() -> None:
         assert tokens == pytest.approx(
             ways["autottt"]["tokens_per_second"] * ways["autottt"]["adapt_seconds"], rel=0.01
         )
+    assert set(result["exact_match_gaps"]) == {bench.HELD_OUT_WAY, bench.FAST_WAY}
     ratios = [*result["times_faster"].values()]
     ratios += [of["adapting"] for of in ratios]
     assert all(of["low"] <= of["ratio"] <= of["high"] for of in ratios)
@@ -45,6 +46,6 @@ def test_every_way_runs_on_the_same_rows() -> None:
         families=CALIBRATION[:2], tasks=2, steps=2, only=[bench.WAYS[3], bench.TOGETHER_WAY]
     )
     assert list(some["times_faster"]) == ["autottt, together than autottt"]
-    assert some["held_out_exact_match"] is None
+    assert some["exact_match_gaps"] == {}
     with pytest.raises(UnknownNameError, match="nonsense"):
         bench.bench_adapt(families=CALIBRATION[:2], tasks=2, steps=2, only=["nonsense"])

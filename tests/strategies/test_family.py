@@ -667,6 +667,23 @@ def test_keys_tell_demonstrations_apart() -> None:
     assert demonstrations_key(task) != demonstrations_key(turned)
 
 
+def test_another_tokenizer_is_another_training() -> None:
+    """With the same weights, what was trained on other tokens is not used again."""
+
+    class Shifted(FakeModel):
+        """The same model by its fingerprint, whose tokens are others."""
+
+        def encode(self, text: str, **how: bool) -> list[int]:
+            return [token + 1 for token in super().encode(text, **how)]
+
+    cache = AdapterCache()
+    model, same, other = (k(lambda g: g, lambda g: g) for k in (FakeModel, FakeModel, Shifted))
+    assert model.fingerprint == same.fingerprint == other.fingerprint
+    TTT().run(filling(), RunContext(model, adapters=cache))
+    assert TTT().trained(filling(), RunContext(same, adapters=cache))
+    assert not TTT().trained(filling(), RunContext(other, adapters=cache))
+
+
 def test_tasks_of_like_length_go_together() -> None:
     """Every task is in one group, groups are no larger than asked, and lengths differ little."""
     tasks = [filling(1, id=str(k)) for k in range(5)]
