@@ -265,7 +265,7 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
         assert run("feedback", task.id, verdict, "--log", log).exit_code == 0
     shipped = Path(__file__).parents[1] / "autottt" / "assets" / "embedded" / "outcomes.jsonl"
     sample = write(tmp_path / "some.jsonl", read_outcomes(shipped)[:40])
-    arm = "--arm", "ttt-light+experts"  # fitting to few arms is enough here, and quick
+    arm = "--arm", "ttt-fast+search"  # fitting to few arms is enough here, and quick
     done = run("fit", sample, "--update", log, *arm, "--out", tmp_path / "gate.json")
     assert done.exit_code == 0, done.output
     assert "3 tasks with feedback" in done.stderr

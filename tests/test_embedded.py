@@ -33,14 +33,14 @@ def test_the_shipped_gate_belongs_to_the_shipped_model(solver: Solver) -> None:
     """Nothing falls back to the default policy, and a head is a constant only by measurement."""
     assert solver.warnings == ()
     gate = load_gate(SHIPPED["embedded"] / GATE_FILE, model=solver.model.fingerprint)
-    assert gate.arms == ("ttt+experts", "ttt-light+experts")
+    assert gate.arms == ("ttt+experts", "ttt-fast+search")
     kinds = {name: head["kind"] for name, head in gate.report.items()}
     assert kinds["icl_right"] == "logistic"
     for arm in gate.arms:
         assert kinds[f"{arm}_right"] == "logistic"
         why = gate.report[f"{arm}_fixes"]["why_constant"]
         assert kinds[f"{arm}_fixes"] == "logistic" or "base rate" in why or "carries over" in why
-    assert kinds["ttt-light+experts_look2"] == "logistic"
+    assert kinds["ttt-fast+search_look1"] == "logistic"
     prices, seconds, _ = zip(*gate.prices, strict=True)
     assert sorted(prices) == list(prices)
     assert seconds[0] > seconds[-1]
@@ -74,8 +74,8 @@ def test_a_report_covers_the_groups_that_are_asked_for() -> None:
     found = json.loads(done.stdout)
     rows = {row["policy"]: row for row in found["policies"]}
     assert found["tasks"] == len(lines) > 0
-    share = sum(o.arms["ttt-light+experts"].right for o in lines) / len(lines)
-    assert rows["ttt-light+experts"]["accuracy"] == pytest.approx(share)
+    share = sum(o.arms["ttt-fast+search"].right for o in lines) / len(lines)
+    assert rows["ttt-fast+search"]["accuracy"] == pytest.approx(share)
     assert rows["oracle"]["accuracy"] >= rows["controller"]["accuracy"]
     assert CliRunner().invoke(app, ["evaluate", str(log), "--group", "nothing"]).exit_code == 2
 
@@ -119,8 +119,8 @@ def test_the_trace_gives_numbers_and_reasons(solver: Solver) -> None:
     answer = solver.solve(task, on_event=lambda kind, payload: heard.append(kind))
     first = answer.decisions[0]
     assert first.top_features
-    assert set(first.gains) == {"icl-vote", "ttt+experts", "ttt-light+experts"}
-    assert first.costs["ttt+experts"] > first.costs["ttt-light+experts"] > 0
+    assert set(first.gains) == {"icl-vote", "ttt+experts", "ttt-fast+search"}
+    assert first.costs["ttt+experts"] > first.costs["ttt-fast+search"] > 0
     assert heard[0] == "probe"
     assert heard[-1] == "answer"
 

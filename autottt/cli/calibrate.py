@@ -25,7 +25,7 @@ from autottt.cli.sources import (
 )
 from autottt.errors import InputError
 
-ARMS = ("icl-vote", "ttt-light+experts", "ttt+experts")
+ARMS = ("icl-vote", "ttt-fast+search", "ttt+experts")
 FEWEST = 2  # groups to fit to, so that one can be left out
 
 

@@ -15,17 +15,16 @@ choose by these numbers is `policy`'s business.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from autottt.controller.certificate import RiskTable
 from autottt.controller.cost import CostModel, fit_cost
+from autottt.controller.drift import reference
 from autottt.controller.gate_file import REMEDY, read_gate_file, write_gate_file
 from autottt.controller.heads import Head, Pull, Term
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
@@ -70,7 +69,6 @@ TRIED = (  # of an arm tried before
     "last_loss",
     "held_out_exact",
 )
-SAMPLE = 200  # values of a feature that the gate keeps, for telling drift
 MOST_TRIED = 2  # other arms that are taken as tried in a row to fit on, at most
 
 
@@ -122,15 +120,25 @@ def before(
     return known
 
 
+class Worth(NamedTuple):
+    """What choosing among answers makes of a promised gain: `share * promised - loss`, in [0, 1].
+
+    Where there is little to gain, another answer in hand is another chance to choose wrong.
+    """
+
+    share: float = 1.0
+    loss: float = 0.0
+
+
 @dataclass(frozen=True)
 class Gate:
     """Fitted heads, the cost model, and the fingerprint of the model they are for.
 
     `prices` are `(price, mean seconds, accuracy)` of the controller on families left out, the price
     rising; `risk` is what certificates are made from; `reference` holds values of the features that
-    are read, of the tasks fitted to. `worth` is, per arm, the share of the gain it promises that
-    choosing among answers realises, when it is the first to be trained and when others were before;
-    an arm that is not in it keeps all.
+    are read, of the tasks fitted to. `worth` is, per arm, what choosing among answers makes of the
+    gain it promises, when it is the first to be trained and when others were before; an arm that is
+    not in it keeps all.
     """
 
     model: str
@@ -140,7 +148,7 @@ class Gate:
     prices: tuple[tuple[float, float, float], ...] = ()
     risk: RiskTable | None = None
     reference: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    worth: dict[str, tuple[float, float]] = field(default_factory=dict)
+    worth: dict[str, tuple[Worth, Worth]] = field(default_factory=dict)
 
     @property
     def report(self) -> dict[str, JSON]:
@@ -176,13 +184,14 @@ class Gate:
         probability: float,
         look: Mapping[str, float] | None = None,
     ) -> float:
-        """How much more probably the answer is right once `arm` has run; see `worth`.
+        """How much more probably the answer is right once `arm` has run, or 0; see `worth`.
 
         `probability` is that the answer in hand is right, which no gain can add to.
         """
-        first, later = self.worth.get(arm, (1.0, 1.0))
-        share = later if set(tried) - {ICL_VOTE} else first
-        return share * (1.0 - probability) * self.mends(arm, features, tried, look)
+        first, later = self.worth.get(arm, (Worth(), Worth()))
+        own = later if set(tried) - {ICL_VOTE} else first
+        promised = (1.0 - probability) * self.mends(arm, features, tried, look)
+        return max(0.0, own.share * promised - own.loss)
 
     def price_for(self, seconds: float) -> float:
         """The lowest price at which a task takes at most so many seconds on average.
@@ -226,7 +235,7 @@ class Gate:
             "prices": [list(point) for point in self.prices],
             "risk": None if self.risk is None else self.risk.to_json(),
             "reference": {name: list(values) for name, values in self.reference.items()},
-            "worth": {name: list(shares) for name, shares in self.worth.items()},
+            "worth": {name: [list(of) for of in both] for name, both in self.worth.items()},
         }
         write_gate_file(path, plain)
 
@@ -267,7 +276,7 @@ def load_gate(path: str | Path, *, model: str) -> Gate:
         prices=tuple((point[0], point[1], point[2]) for point in plain["prices"]),
         risk=None if plain["risk"] is None else RiskTable.from_json(plain["risk"]),
         reference={name: tuple(values) for name, values in plain["reference"].items()},
-        worth={name: (shares[0], shares[1]) for name, shares in plain["worth"].items()},
+        worth={name: (Worth(*one), Worth(*two)) for name, (one, two) in plain["worth"].items()},
     )
 
 
@@ -302,20 +311,9 @@ def fit_gate(
         name: fit_head(rows.values, rows.labels, rows.groups, seed=seed)
         for name, rows in head_rows(outcomes, arms, read=read).items()
     }
-    return Gate(models[0], heads, fit_cost(outcomes), seed, reference=_reference(outcomes, heads))
-
-
-def _reference(
-    outcomes: Sequence[Outcome], heads: Mapping[str, Head]
-) -> dict[str, tuple[float, ...]]:
-    """At most `SAMPLE` values of each of the probe's features that some head reads, in order."""
     names = {name for head in heads.values() for name in head.terms}
-    found = {}
-    for name in sorted(names & {name for o in outcomes for name in o.features}):
-        values = sorted(v for o in outcomes if math.isfinite(v := o.features.get(name, math.nan)))
-        kept = np.linspace(0, len(values) - 1, min(SAMPLE, len(values))).round().astype(int)
-        found[name] = tuple(values[k] for k in kept)
-    return found
+    known = reference([outcome.features for outcome in outcomes], names)
+    return Gate(models[0], heads, fit_cost(outcomes), seed, reference=known)
 
 
 @dataclass

@@ -11,11 +11,27 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
 
 LEVEL = 0.01  # of a false alarm, over the whole stream
 WINDOW = 100  # tasks that are compared, at most
 EVERY = 20  # tasks between two looks
+SAMPLE = 200  # values of a feature that a gate keeps
+
+
+def reference(
+    features: Sequence[Mapping[str, float]], names: Collection[str]
+) -> dict[str, tuple[float, ...]]:
+    """At most `SAMPLE` values, in order, of each of these names that tasks have a feature by."""
+    found = {}
+    for name in sorted(names):
+        values = sorted(v for row in features if math.isfinite(v := row.get(name, math.nan)))
+        if any(name in row for row in features):
+            kept = np.linspace(0, len(values) - 1, min(SAMPLE, len(values))).round().astype(int)
+            found[name] = tuple(values[k] for k in kept)
+    return found
 
 
 class DriftMonitor:

@@ -13,7 +13,7 @@ from autottt.controller.lines import write_whole
 from autottt.errors import GateError
 from autottt.types import JSON
 
-FORMAT = 5  # what prices and certificates rest on changes it too
+FORMAT = 6  # what prices and certificates rest on changes it too
 REMEDY = "make one for this model with `autottt collect` and `autottt fit`"
 LARGEST = 10 * 2**20  # bytes; a gate has a few thousand
 
@@ -71,7 +71,7 @@ class _Gate(BaseModel):
     prices: list[tuple[FiniteFloat, FiniteFloat, FiniteFloat]]
     risk: _Risk | None
     reference: dict[str, list[FiniteFloat]]
-    worth: dict[str, tuple[_Share, _Share]]
+    worth: dict[str, tuple[tuple[_Share, _Share], tuple[_Share, _Share]]]
     digest: str
 
 

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.optimize import lsq_linear
 from sklearn.model_selection import GroupKFold
 
 from autottt.controller.certificate import RiskTable
-from autottt.controller.difficulty import READ, Gate, fit_gate
+from autottt.controller.difficulty import READ, Gate, Worth, fit_gate
 from autottt.controller.fitting import FOLDS
 from autottt.controller.outcomes import ICL_VOTE, Outcome
 from autottt.controller.policy import Policy, best_in_hand
@@ -103,14 +104,14 @@ def left_out(
 Parts = Sequence[tuple[Gate, Sequence[Outcome]]]  # gates with outcomes that they do not know
 
 
-def worth(parts: Parts) -> dict[str, tuple[float, float]]:
-    """Per arm the share of the promised gain that is realised: trained first, and after others.
+def worth(parts: Parts) -> dict[str, tuple[Worth, Worth]]:
+    """Per arm what of the promised gain is realised: trained first, and after others.
 
-    Through no constant, by least squares over the tasks that a gate was not fitted to: promised is
-    what the gate says before the arm runs, realised how much more often the answer that it then
-    chooses is right. Choosing is not perfect, and arms are right on the same tasks.
+    By least squares over the tasks that a gate was not fitted to: promised is what the gate says
+    before the arm runs, realised how much more often the answer that it then chooses is right.
+    Choosing is not perfect, arms are right on the same tasks, and break what was right.
     """
-    found: dict[str, tuple[float, float]] = {}
+    found: dict[str, tuple[Worth, Worth]] = {}
     for arm in parts[0][0].arms if parts else ():
         pairs: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
         for gate, outcomes in parts:
@@ -118,7 +119,7 @@ def worth(parts: Parts) -> dict[str, tuple[float, float]]:
             for outcome in outcomes:
                 for before in ([], *([other] for other in others)):
                     pairs[bool(before)].append(_promised_and_realised(outcome, gate, arm, before))
-        first, later = (_slope(some) for some in pairs)
+        first, later = (_line(some) for some in pairs)
         found[arm] = first, later
     return found
 
@@ -137,10 +138,14 @@ def _promised_and_realised(
     return promised, in_hand([*before, arm])[0] - right
 
 
-def _slope(pairs: Sequence[tuple[float, float]]) -> float:
-    """The least-squares line through the origin, within [0, 1]; 1 where nothing was promised."""
-    squares = sum(x * x for x, _ in pairs)
-    return min(1.0, max(0.0, sum(x * y for x, y in pairs) / squares)) if squares else 1.0
+def _line(pairs: Sequence[tuple[float, float]]) -> Worth:
+    """`realised = share * promised - loss`, both in [0, 1]; all where nothing was promised."""
+    if not any(promised for promised, _ in pairs):
+        return Worth()
+    promised, realised = np.array(pairs).T
+    columns = np.stack([promised, -np.ones_like(promised)], axis=1)
+    share, loss = lsq_linear(columns, realised, bounds=(0.0, 1.0)).x
+    return Worth(float(share), float(loss))
 
 
 def prices(parts: Parts, gate: Gate) -> tuple[tuple[float, float, float], ...]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autottt.controller.cost import ArmCost, CostModel
-from autottt.controller.difficulty import Gate
+from autottt.controller.difficulty import Gate, Worth
 from autottt.controller.heads import Head
 from autottt.controller.policy import PRICE, Policy, best_in_hand, decide, verdict
 from autottt.errors import InputError
@@ -166,8 +166,21 @@ def test_another_arm_follows_where_it_still_pays() -> None:
     assert short.chosen == "a"
     assert "without b: it needs 5.0 s of the 4.0 s left; " in short.reason
     assert choose(gate, tried={"b": {}}).chosen == "a"
-    alike = replace(gate, worth={"a": (1.0, 0.1)})  # what a mends, b mends
+    alike = replace(gate, worth={"a": (Worth(), Worth(0.1))})  # what a mends, b mends
     assert choose(alike, tried={"b": {}}).chosen == "b"
+
+
+def test_what_choosing_would_lose_is_not_risked() -> None:
+    """Where an arm's answer is sooner chosen wrongly than gained by, it is run at no price."""
+    gate = constant_gate(0.9, {"a": (0.05, 0.8, 2.0)})
+    free = Policy(0.0)
+    assert choose(gate, policy=free).chosen == "a"
+    risky = replace(gate, worth={"a": (Worth(1.0, 0.06), Worth())})
+    decision = choose(risky, policy=free)
+    assert decision.chosen == "icl-vote"
+    assert decision.gains["a"] == 0.0
+    doubtful = replace(risky, heads={**gate.heads, "icl_right": Head(0.2)})
+    assert choose(doubtful, policy=free).gains["a"] == pytest.approx(0.8 * 0.5 - 0.06)
 
 
 @given(GATES, st.sets(st.sampled_from(["a", "b", "c"])), st.sets(st.sampled_from(["a", "b", "c"])))

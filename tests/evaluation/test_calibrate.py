@@ -12,6 +12,7 @@ from autottt.controller.difficulty import Rows
 from autottt.controller.outcomes import Outcome
 from autottt.controller.policy import Policy
 from autottt.errors import GateError, InputError
+from autottt.evaluation import calibrate
 from autottt.evaluation.calibrate import calibrated, regrouped, risk_table, split
 from autottt.evaluation.compare_heads import ablation, compare
 from autottt.evaluation.policies import sequential
@@ -37,8 +38,19 @@ def test_a_calibrated_gate_knows_what_prices_buy_and_can_certify(world: World) -
     careful = sequential(answerable, gate, Policy(0.0, least=least))
     assert 1 - careful.accuracy < 0.15
     first, later = gate.worth["long"]
-    assert 1 >= first >= later > 0, "where the cheap arm has failed, choosing gains no more"
+    assert 1 >= first.share > 0
+    assert 1 > later.share > 0, "where the cheap arm has failed, choosing gains no more"
     assert set(gate.reference) <= {"vote_share", "same_size", "prompt_tokens"}
+
+
+def test_what_choosing_loses_is_told_from_what_it_gains() -> None:
+    """Both are found again; without a promise there is nothing to learn from."""
+    promised = np.linspace(0, 0.5, 50)
+    found = calibrate._line([(x, 0.8 * x - 0.05) for x in promised])
+    assert found == pytest.approx((0.8, 0.05))
+    assert calibrate._line([(x, 2 * x + 0.1) for x in promised]) == pytest.approx((1.0, 0.0))
+    assert calibrate._line([(0.0, -0.1)]) == (1.0, 0.0)
+    assert calibrate._line([]) == (1.0, 0.0)
 
 
 def test_a_mean_cost_needs_families_to_leave_out(world: World) -> None:
