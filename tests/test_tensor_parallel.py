@@ -13,6 +13,7 @@ import torch
 from autottt import Solver, Task
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
+from autottt.adapters.tasks.files import load_tasks
 from tests.adapters.models.test_ranks_faults import others
 
 if torch.cuda.is_available():
@@ -50,7 +51,8 @@ def test_a_process_that_dies_costs_an_attempt(solver: Solver) -> None:
             killed.extend(others(cast(HuggingFaceModel, solver.model)))
             os.kill(killed[0], signal.SIGKILL)
 
-    answer = solver.solve(TASK, on_event=kill)
+    (hard,) = load_tasks("arc:a85d4709")  # which it trains for
+    answer = solver.solve(hard, on_event=kill)
     assert killed
     failed = [attempt for attempt in answer.attempts if attempt.stop_reason == "failed"]
     assert "died" in (failed[0].error or "")

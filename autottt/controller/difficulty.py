@@ -34,7 +34,8 @@ from autottt.types import JSON
 ICL_RIGHT = "icl_right"
 AFTER = "after_"
 LOOK = "look"  # in the evidence of a look, its number
-LOOK_SECONDS = "look_seconds"  # and the attempt's seconds until then
+LOOK_SECONDS = "look_seconds"  # the attempt's seconds until then
+LOOK_LEFT = "look_left"  # and the share of its steps that is to come
 _LOOKED = re.compile(r"look(\d+)_(.+)")  # in an attempt's evidence
 
 # What the gate reads. With a few hundred tasks these few predict families left out better than all

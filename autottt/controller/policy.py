@@ -25,6 +25,7 @@ import numpy as np
 
 from autottt.controller.difficulty import (
     LOOK,
+    LOOK_LEFT,
     LOOK_SECONDS,
     Gate,
     after,
@@ -188,7 +189,8 @@ def verdict(
 ) -> str | None:
     """Why the training of `arm` should end at this look at it, or None to go on.
 
-    The seconds that it took so far count no more.
+    The seconds that it took so far count no more. Those to come are the share of its steps that is
+    left of what it was predicted to take, so that what is decided does not depend on the clock.
     """
     if gate is None or arm not in gate.cost.arms:
         return None
@@ -197,7 +199,8 @@ def verdict(
     in_hand, probability = best_in_hand(gate, features, tried)
     gain = gate.gain(arm, features, tried, probability, look)
     spent = look[LOOK_SECONDS]
-    left = max(0.0, gate.cost.predict(arm, features) - spent)
+    whole = gate.cost.predict(arm, features)
+    left = whole * look[LOOK_LEFT] if LOOK_LEFT in look else max(0.0, whole - spent)  # in old logs
     if gain >= max(policy.least, policy.price * left):
         return None
     return (

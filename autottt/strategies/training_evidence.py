@@ -78,22 +78,23 @@ def shown(records: Sequence[TrainRecord], look: int, steps: int) -> dict[str, fl
 class Looking:
     """Looks at a training every few steps, and what the judge makes of them."""
 
-    def __init__(self, begin: float, judge: Judge | None) -> None:
+    def __init__(self, begin: float, steps: int, judge: Judge | None) -> None:
         """`begin` is the reading of `time.perf_counter()` from which the seconds count."""
-        self._begin, self._judge = begin, judge
+        self._begin, self._steps, self._judge = begin, steps, judge
         self._done = 0
         self.evidence: dict[str, float] = {}  # of the last look
-        self.seconds: dict[str, float] = {}  # until each of them
+        self.progress: dict[str, float] = {}  # at each: seconds so far, share of the steps to come
         self.reason: str | None = None
 
     def __call__(self, records: Sequence[TrainRecord]) -> str | None:
         self._done += 1
         if self._done > LOOKS:
             return None
-        spent = time.perf_counter() - self._begin
-        self.seconds[f"look{self._done}_seconds"] = spent
-        seen = shown(records, self._done, len(records[0].losses))
-        self.evidence = {"look": float(self._done), **seen, "look_seconds": spent}
+        steps = len(records[0].losses)
+        progress = {"seconds": time.perf_counter() - self._begin, "left": 1 - steps / self._steps}
+        self.progress |= {f"look{self._done}_{name}": of for name, of in progress.items()}
+        seen = shown(records, self._done, steps) | {f"look_{k}": v for k, v in progress.items()}
+        self.evidence = {"look": float(self._done), **seen}
         if self._judge is not None:
             self.reason = self._judge(self.evidence)
         return self.reason

@@ -157,7 +157,7 @@ class TTT:
         new = known is None and context.adapters is not None
         like = tuple(embedding(task, context.model)) if new else ()
         settings, short = self._settings(task, context), ""
-        look = Looking(begin, context.judge)
+        look = Looking(begin, self.training.steps, context.judge)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:
             if known is None:
                 started = time.perf_counter()
@@ -196,7 +196,7 @@ class TTT:
                 **answered.evidence,
                 **losses(records),
                 **looks(records, self.training.check_every),
-                **look.seconds,
+                **look.progress,
                 "training_seconds": stored.seconds,
             },
             memory=context.model.peak_bytes(),

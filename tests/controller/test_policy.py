@@ -289,3 +289,20 @@ def test_a_policy_is_checked() -> None:
     for deadline in (0.0, -1.0, math.nan):
         with pytest.raises(InputError, match="deadline"):
             Policy(deadline=deadline)
+
+
+def test_what_is_left_of_a_training_is_a_share_of_its_steps() -> None:
+    """However long it took so far; a look that does not say is judged by the clock."""
+    gate = constant_gate(0.2, {"a": (0.3, 0.8, 10.0)})
+    gate.heads["a_look1"] = Head(0.1)  # now 8 % are to be gained
+    policy = Policy(0.02)
+
+    def said(**look: float) -> str | None:
+        known = {"look": 1.0, **look}
+        return verdict(policy, gate, HARD, tried={}, arm="a", look=known)
+
+    for seconds in (0.1, 9.0, 99.0):
+        assert said(look_seconds=seconds, look_left=0.3) is None
+        assert "abandoned" in str(said(look_seconds=seconds, look_left=0.5))
+    assert said(look_seconds=9.0) is None
+    assert "abandoned" in str(said(look_seconds=1.0))

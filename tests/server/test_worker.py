@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from autottt.adapters.tasks.files import load_tasks
 from autottt.errors import (
     CancelledError,
     DeadlineError,
@@ -98,11 +99,12 @@ def test_a_worker_outlives_jobs_that_fail(embedded: HuggingFaceModel) -> None:
     """Each end is of its kind: no such task, no way to train, a bug, a handover, an answer."""
     one = to_json(Task.from_examples(LINES[:1], QUERY))
     long = to_json(Task.from_examples([([[1] * 30] * 30, [[1] * 30] * 30)] * 3, QUERY))
+    (hard,) = load_tasks("arc:a85d4709")  # which it would train for
     changes: list[JSON] = [
         {"task": long},
         {"task": one},
         {"task": {"nonsense": 1}},
-        {"strategy": None, "may_train": False},
+        {"task": to_json(hard), "strategy": None, "may_train": False},
         {"strategy": "icl"},
         {"strategy": "ttt-light+experts"},
         {"strategy": "ttt-light+experts", "may_train": False},
