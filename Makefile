@@ -5,7 +5,7 @@ PIP_FLAGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-WORKERS ?= logical
+WORKERS ?= $(shell nproc 2>/dev/null || echo 1)
 NEW := import sys; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: demo test lint bench clean

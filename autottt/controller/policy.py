@@ -3,7 +3,7 @@
 With a gate an arm pays where its expected utility `gain - price * seconds` is above zero, that of
 answering now. The gain of an arm not yet tried (`Gate.gain`) is the chance that the answer in hand
 is wrong, times the gate's estimate that the arm is then right, which knows the probe and what the
-arms tried so far have shown, times the share of such gains that is realised. The arm of the highest
+arms tried so far have shown, as far as choosing among answers realises it. The arm of the highest
 utility is run; another can follow where it still pays after what that has shown. An arm that would
 not end before the deadline is left out. At a look into a training `verdict` asks again, with what
 it showed, for the seconds that are left.
@@ -201,7 +201,7 @@ def verdict(
     spent = look[LOOK_SECONDS]
     whole = gate.cost.predict(arm, features)
     left = whole * look[LOOK_LEFT] if LOOK_LEFT in look else max(0.0, whole - spent)  # in old logs
-    if gain >= max(policy.least, policy.price * left):
+    if gain > 0 and gain >= max(policy.least, policy.price * left):
         return None
     return (
         f"abandoned after {spent:.1f} s: going on would gain {gain:.1%} over {in_hand} for "

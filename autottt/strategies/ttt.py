@@ -77,7 +77,7 @@ class TTT:
 
     @property
     def recipe(self) -> str:
-        """All that trained weights depend on besides task, model, seed and `Start.origin`."""
+        """All that trained weights depend on besides task, tokens, model, seed and `origin`."""
         rows = ROWS, self.batch, self.step_tokens
         parts = self.training, self.form.__name__, rows, self.watch, self.start
         return f"{self.adapter!r} {parts!r}"

@@ -304,5 +304,10 @@ def test_what_is_left_of_a_training_is_a_share_of_its_steps() -> None:
     for seconds in (0.1, 9.0, 99.0):
         assert said(look_seconds=seconds, look_left=0.3) is None
         assert "abandoned" in str(said(look_seconds=seconds, look_left=0.5))
+    gate.heads["a_look1"] = Head(0.0)
+    assert "abandoned" in str(said(look_seconds=9.0, look_left=0.1)), "at no price either"
+    policy = Policy(0.0)
+    assert "abandoned" in str(said(look_seconds=9.0, look_left=0.1))
+    gate.heads["a_look1"], policy = Head(0.1), Policy(0.02)
     assert said(look_seconds=9.0) is None
     assert "abandoned" in str(said(look_seconds=1.0))

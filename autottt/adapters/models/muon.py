@@ -26,7 +26,8 @@ class Muon(torch.optim.Optimizer):
 
     `lr` is on AdamW's scale: an update is multiplied by 0.2 sqrt(max(m, n)), which gives it the
     usual root mean square of AdamW's (Liu et al., 2025). Where tensor parallelism splits a matrix,
-    each process makes alike what it has of it.
+    each process makes alike what it has of it. Momentum goes on where a gradient is zero, as after
+    a place has stopped: what it had then is to be kept elsewhere.
     """
 
     def __init__(

@@ -182,7 +182,7 @@ class AdapterSession:
         parameters = list(self._parameters.values())
         scale = self._owner.rate_scale if settings.scaled else 1.0
         settings = replace(settings, learning_rate=scale * settings.learning_rate)
-        optimizer = _optimizer(list(self._parameters.values()), settings)
+        optimizer = _optimizer(parameters, settings)
         watched = held_out if held_out is not None else [None] * len(batches)
         runs = [
             Run(k, agreed(batch), of and HeldOut(agreed(of.sequences), of.turns))
