@@ -233,7 +233,8 @@ def test_a_training_goes_on_while_what_is_left_of_it_pays(
         arm="a",
         look={"look": 1.0, "look_loss": 1.0, "look_seconds": spent},
     )
-    pays = (1 - icl) * sign >= price * max(0.0, seconds - spent)
+    gain = (1 - icl) * sign
+    pays = gain > 0 and gain >= price * max(0.0, seconds - spent)
     assert (reason is None) == pays
     assert reason is None or f"abandoned after {spent:.1f} s" in reason
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console, RenderableType
 from rich.style import Style
 
+from autottt.adapters.tasks import terminal
 from autottt.adapters.tasks.printable import printable_lines
 from autottt.adapters.tasks.terminal import (
     PALETTE,
@@ -54,11 +56,13 @@ def digits(text: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_a_block_carries_digits_and_colours() -> None:
+def test_a_block_carries_digits_and_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     """A grid is readable without colours and painted with them."""
     grid = (tuple(range(COLOURS)),)
     assert shown(grid_block(grid)).split() == list("0123456789")
-    Style.parse.cache_clear()  # a style keeps the codes of the first terminal that it met
+    # a style keeps the codes of the first terminal that it met, which another test may have had
+    fresh = tuple(Style(color=digit, bgcolor=block) for digit, block in PALETTE)
+    monkeypatch.setattr(terminal, "STYLES", fresh)
     painted = shown(grid_block(grid), colour=True)
     assert painted.count("48;2;") == COLOURS
     assert len({block for _, block in PALETTE}) == COLOURS
