@@ -67,7 +67,7 @@ def bench_adapt(
     )
     for name, gap in result["exact_match_gaps"].items():
         console.print(
-            f"{name}, right less often or more than autottt: {gap['difference']:+.1%} "
+            f"{name}: {gap['difference']:+.1%} right beside autottt's "
             f"({gap['low']:+.1%} to {gap['high']:+.1%}, 95 %)",
             highlight=False,
         )
