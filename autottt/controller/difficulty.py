@@ -26,7 +26,7 @@ from autottt.controller.certificate import RiskTable
 from autottt.controller.cost import CostModel, fit_cost
 from autottt.controller.drift import reference
 from autottt.controller.gate_file import REMEDY, read_gate_file, write_gate_file
-from autottt.controller.heads import Head, Pull, Term
+from autottt.controller.heads import Head, Pull, Term, pooled
 from autottt.controller.outcomes import ICL_ARMS, ICL_VOTE, Outcome
 from autottt.errors import GateError, InputError
 from autottt.types import JSON
@@ -292,6 +292,8 @@ def fit_gate(
 
     `arms` are the training arms, by default every arm of the log but plain in-context learning;
     `read` are the names that the heads read, by default all that there are.
+    What the probe says of a training is fitted for each arm and averaged (`heads.pooled`): arms
+    mend mostly the same tasks, and what one alone would mend could not be told from the probe.
     Where icl-vote is not among the arms, as feedback said nothing of it, it is taken as wrong by
     the heads of what mends it. Raises `GateError` when there is no outcome of icl-vote or the log
     mixes models.
@@ -312,8 +314,8 @@ def fit_gate(
         name: fit_head(rows.values, rows.labels, rows.groups, seed=seed)
         for name, rows in head_rows(outcomes, arms, read=read).items()
     }
-    names = {name for head in heads.values() for name in head.terms}
-    known = reference([outcome.features for outcome in outcomes], names)
+    heads |= pooled({fix_head(arm): heads[fix_head(arm)] for arm in arms})
+    known = reference([o.features for o in outcomes], {n for h in heads.values() for n in h.terms})
     return Gate(models[0], heads, fit_cost(outcomes), seed, reference=known)
 
 

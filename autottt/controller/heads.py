@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from autottt.types import JSON
 
@@ -62,6 +62,29 @@ class Head:
             if pull:
                 found.append((name, value, pull))
         return tuple(sorted(found, key=lambda entry: (-abs(entry[2]), entry[0]))[:n])
+
+
+def pooled(heads: Mapping[str, Head], others: str = ":") -> dict[str, Head]:
+    """The heads with the mean slope of all of them for each feature whose name lacks `others`.
+
+    Each keeps its level, the log-odds of its average task. A head without terms neither gives nor
+    takes; where one lacks a feature its slope there is 0.
+    """
+    giving = {name: head for name, head in heads.items() if head.terms}
+    shared: dict[str, list[Term]] = {}
+    for head in giving.values():
+        for feature, term in head.terms.items():
+            if others not in feature:
+                shared.setdefault(feature, []).append(term)
+    found = dict(heads)
+    for name, head in giving.items():
+        terms = dict(head.terms)
+        for feature, some in shared.items():
+            own = head.terms.get(feature, some[0])
+            slope = math.fsum(term.weight / term.spread for term in some) / len(giving)
+            terms[feature] = replace(own, weight=slope * own.spread)
+        found[name] = replace(head, terms=terms)
+    return found
 
 
 def _value(features: Mapping[str, float], name: str) -> float:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from autottt.controller import fitting
 from autottt.controller.difficulty import Gate
 from autottt.controller.fitting import expected_calibration_error, fit_head, matrix
-from autottt.controller.heads import Head, Term
+from autottt.controller.heads import Head, Term, pooled
 
 FEATURES = st.dictionaries(
     st.sampled_from(["consensus", "regular", "noise", "loo_accuracy", "prompt_tokens", "other"]),
@@ -132,3 +132,44 @@ def test_calibration_error() -> None:
     y = np.array([1, 0, 1, 1])
     assert expected_calibration_error(y, np.array([1.0, 0.0, 1.0, 1.0])) == 0
     assert expected_calibration_error(y, np.full(4, 0.25)) == pytest.approx(0.5)
+
+
+TERMS = st.dictionaries(
+    st.sampled_from(["a", "b", "c", "long:tried"]),
+    st.builds(Term, st.floats(-3, 3), st.floats(-2, 2), st.floats(0.1, 3)),
+    min_size=1,
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["x", "y", "z"]), st.builds(Head, st.just(0.3), st.floats(-2, 2), TERMS)
+    )
+)
+def test_heads_that_are_pooled_differ_in_their_level_alone(heads: dict[str, Head]) -> None:
+    """What a feature adds is the mean over the heads; the average task and `Y:` terms are kept."""
+    found = pooled(heads)
+    assert list(found) == list(heads)
+    for name, head in heads.items():
+        assert found[name].probability({}) == head.probability({})
+        for feature in ("a", "b", "c"):
+            slopes = [
+                h.terms[feature].weight / h.terms[feature].spread
+                for h in heads.values()
+                if feature in h.terms
+            ]
+            if slopes:
+                term = found[name].terms[feature]
+                assert term.weight / term.spread == pytest.approx(
+                    sum(slopes) / len(heads), abs=1e-9
+                )
+            else:
+                assert feature not in found[name].terms
+        assert found[name].terms.get("long:tried") == head.terms.get("long:tried")
+
+
+def test_a_head_of_no_terms_is_not_pooled() -> None:
+    """It is a constant for want of tasks, and says nothing of what a feature is worth."""
+    known = Head(0.4, -0.4, {"a": Term(1.0, 0.0, 2.0)})
+    assert pooled({"x": known, "y": Head(0.9)}) == {"x": known, "y": Head(0.9)}
+    assert pooled({}) == {}
