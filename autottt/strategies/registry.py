@@ -130,8 +130,10 @@ SHIPPED: tuple[Strategy, ...] = (
     ),
     TTT(
         "ttt-fast",
-        "LoRA, a third of the steps of ttt by another optimizer (Muon), then a vote",
-        training=TrainSettings(steps=14, learning_rate=6e-3, optimizer="muon", warm_up=1),
+        "LoRA, few steps of another optimizer (Muon) until the loss is low, then a vote",
+        training=TrainSettings(
+            steps=20, learning_rate=6e-3, optimizer="muon", warm_up=1, stop_loss=0.04, smoothing=0.5
+        ),
     ),
     TTT(
         "ttt-light",

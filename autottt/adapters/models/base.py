@@ -87,10 +87,10 @@ class TrainSettings:
     """Length and rate of a training: linear warm-up and cosine decay to a `floor` of the rate.
 
     The optimizer is AdamW or, for a LoRA, Muon, whose rates are on the same scale (see `muon`).
-    It ends early when the running mean loss (nats a token) stays under `stop_loss`. Sequences held
-    out are scored before the first step and after every `check_every` steps. A score of `enough`
-    (share exact) ends the training; so does a share of at most `hopeless` in each of the first
-    `patience` checks. Where `scaled`, the rate is for the embedded model, and lowered for larger
+    It ends early when the running mean loss (nats a token), in which that of the steps before
+    weighs `smoothing`, is under `stop_loss`. Sequences held out are scored before the first step
+    and after every `check_every` steps. A score of `enough` (share exact) ends the training; so
+    does a share of at most `hopeless` in each of the first `patience` checks. Where `scaled`, the rate is for the embedded model, and lowered for larger
     ones (see `config_facts.rate_scale`).
     """
 
@@ -103,6 +103,7 @@ class TrainSettings:
     weight_decay: float = 0.0
     clip: float = 1.0
     stop_loss: float = 0.01
+    smoothing: float = 0.8
     check_every: int = 4
     enough: float = 0.9
     patience: int = 3

@@ -17,8 +17,6 @@ from autottt.adapters.models.base import (
 )
 from autottt.errors import DivergenceError
 
-SMOOTHING = 0.8  # of the running mean loss
-
 
 class Run:
     """What a place has gone through so far, and the best weights it had."""
@@ -44,15 +42,15 @@ class Run:
         """Make the rows of a later step now."""
         self._ahead = step, self.batch(step)
 
-    def note(self, loss: float, rate: float) -> None:
+    def note(self, loss: float, settings: TrainSettings) -> None:
         """Add the loss of a step; raises `DivergenceError` if it is not finite."""
         if not math.isfinite(loss):
             raise DivergenceError(
                 f"the training loss is {loss} at step {len(self.losses)}; lower the learning rate "
-                f"({rate:g})"
+                f"({settings.learning_rate:g})"
             )
-        first = not self.losses
-        self.smooth = loss if first else SMOOTHING * self.smooth + (1 - SMOOTHING) * loss
+        kept = settings.smoothing if self.losses else 0.0
+        self.smooth = kept * self.smooth + (1 - kept) * loss if kept else loss
         self.losses.append(loss)
 
     def keep(self, parameters: Sequence[Tensor]) -> None:

@@ -213,7 +213,7 @@ class AdapterSession:
                         run.ahead(step + 1)  # while the device is at work
                 values = losses.tolist()
                 for run, value in zip(running, values, strict=True):
-                    run.note(value, settings.learning_rate)
+                    run.note(value, settings)
                 if on_step is not None:
                     agreed(on_step)(step + 1, sum(values) / len(values))
                 low = [run for run in running if run.smooth < settings.stop_loss]

@@ -21,6 +21,7 @@ from autottt.adapters.models.base import HeldOut, LoraSettings, TokenSequence, T
 from autottt.adapters.models.fingerprint import Snapshot, checksum, fingerprint
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.lora_layers import attach, detach
+from autottt.adapters.models.progress import Run
 from autottt.errors import DivergenceError, InputError, RestorationError, StrategyError
 from tests.adapters.models.zoo import save
 
@@ -140,6 +141,20 @@ def test_a_low_loss_ends_the_training(tiny_model: HuggingFaceModel) -> None:
     with tiny_model.session(SETTINGS, seeds=[0]) as session:
         (record,) = session.train([batch], TrainSettings(steps=50, stop_loss=100.0))
     assert (record.steps, record.stop_reason) == (1, "loss under 100")
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.5, 0.9])
+def test_the_running_loss_that_ends_a_training(smoothing: float) -> None:
+    """The losses before weigh `smoothing`; the first stands for itself."""
+    settings = TrainSettings(smoothing=smoothing)
+    run = Run(0, batch, None)
+    run.note(2.0, settings)
+    assert run.smooth == 2.0
+    run.note(1.0, settings)
+    run.note(0.5, settings)
+    assert run.smooth == pytest.approx(
+        smoothing**2 * 2.0 + smoothing * (1 - smoothing) * 1.0 + (1 - smoothing) * 0.5
+    )
 
 
 def test_damaged_weights_are_found_and_the_model_is_loaded_again(
