@@ -90,8 +90,8 @@ class TrainSettings:
     It ends early when the running mean loss (nats a token), in which that of the steps before
     weighs `smoothing`, is under `stop_loss`. Sequences held out are scored before the first step
     and after every `check_every` steps. A score of `enough` (share exact) ends the training; so
-    does a share of at most `hopeless` in each of the first `patience` checks. Where `scaled`, the rate is for the embedded model, and lowered for larger
-    ones (see `config_facts.rate_scale`).
+    does a share of at most `hopeless` in each of the first `patience` checks. Where `scaled`, the
+    rate is for the embedded model, and lowered for larger ones (see `config_facts.rate_scale`).
     """
 
     steps: int = 40
