@@ -132,7 +132,7 @@ SHIPPED: tuple[Strategy, ...] = (
         "ttt-fast",
         "LoRA, few steps of another optimizer (Muon) until the loss is low, then a vote",
         training=TrainSettings(
-            steps=20, learning_rate=6e-3, optimizer="muon", warm_up=1, stop_loss=0.04, smoothing=0.5
+            steps=14, learning_rate=6e-3, optimizer="muon", warm_up=1, stop_loss=0.02, smoothing=0.5
         ),
     ),
     TTT(
