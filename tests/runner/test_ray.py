@@ -85,7 +85,7 @@ def make(name: str, last: int) -> Task:
 
 
 TASKS = [make(f"t{k}", k) for k in range(8)]
-FAMILIES = ("line_swap_colours", "line_shrink", "line_stamp", "text_first_letters")
+FAMILIES = ("line_swap_colours", "grid_turn_whole", "line_stamp", "text_first_letters")
 
 
 @pytest.fixture(autouse=True)
