@@ -64,8 +64,8 @@ class Head:
         return tuple(sorted(found, key=lambda entry: (-abs(entry[2]), entry[0]))[:n])
 
 
-def pooled(heads: Mapping[str, Head], others: str = ":") -> dict[str, Head]:
-    """The heads with the mean slope of all of them for each feature whose name lacks `others`.
+def pooled(heads: Mapping[str, Head]) -> dict[str, Head]:
+    """The heads with the mean slope of all for each feature, but those of another arm (`Y:`).
 
     Each keeps its level, the log-odds of its average task. A head without terms neither gives nor
     takes; where one lacks a feature its slope there is 0.
@@ -74,7 +74,7 @@ def pooled(heads: Mapping[str, Head], others: str = ":") -> dict[str, Head]:
     shared: dict[str, list[Term]] = {}
     for head in giving.values():
         for feature, term in head.terms.items():
-            if others not in feature:
+            if ":" not in feature:
                 shared.setdefault(feature, []).append(term)
     found = dict(heads)
     for name, head in giving.items():

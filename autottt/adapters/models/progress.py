@@ -49,8 +49,8 @@ class Run:
                 f"the training loss is {loss} at step {len(self.losses)}; lower the learning rate "
                 f"({settings.learning_rate:g})"
             )
-        kept = settings.smoothing if self.losses else 0.0
-        self.smooth = kept * self.smooth + (1 - kept) * loss if kept else loss
+        kept = settings.smoothing
+        self.smooth = kept * self.smooth + (1 - kept) * loss if self.losses else loss
         self.losses.append(loss)
 
     def keep(self, parameters: Sequence[Tensor]) -> None:
