@@ -36,6 +36,7 @@ from autottt.adapters.models.clipping import clip
 from autottt.adapters.models.fingerprint import Snapshot
 from autottt.adapters.models.fused import FusedLlama, fused
 from autottt.adapters.models.fused_beside import BesideLlama, beside
+from autottt.adapters.models.interrupts import heard_at_the_end
 from autottt.adapters.models.lora_layers import ALL_LINEAR, attach, detach
 from autottt.adapters.models.memory import keep_freed
 from autottt.adapters.models.muon import Muon
@@ -92,7 +93,7 @@ class AdapterSession:
             if self._owner.ranks.lost:
                 self.close()
                 return
-            with self._owner.told("session.close"):
+            with heard_at_the_end(), self._owner.told("session.close"):
                 self.close()
         finally:
             self._owner.lock.release()
@@ -363,6 +364,7 @@ class AdapterSession:
             if plain:
                 module.set_attn_implementation(before)
 
+    @heard_at_the_end()
     def close(self) -> None:
         """Take the adapters off and prove that the model is what it was, in this process."""
         snapshot, module = self._snapshot, self._owner.module

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -94,6 +95,23 @@ def test_an_exception_at_any_step_leaves_the_model_as_it_was(
     with pytest.raises(type(error)), tiny_model.session(SETTINGS, seeds=[0]) as session:
         session.train([failing(error, at)], TRAINING)
     assert_untouched(tiny_model, before)
+
+
+def test_an_impatient_second_interrupt_waits_until_the_model_is_restored(
+    tiny_model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the adapters are taken off is heard, and only when they are off."""
+    before = Snapshot.take(tiny_model.module)
+
+    def interrupted(module: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        detach(module)
+
+    monkeypatch.setattr("autottt.adapters.models.session.detach", interrupted)
+    with pytest.raises(KeyboardInterrupt), tiny_model.session(SETTINGS, seeds=[0]) as session:
+        session.train([failing(KeyboardInterrupt(), 1)], TRAINING)
+    assert_untouched(tiny_model, before)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_loss_that_is_not_finite_is_a_typed_error(
