@@ -181,10 +181,22 @@ def test_a_comparison_that_has_nothing_to_compare(folder: Path, tmp_path: Path) 
     done = run("fit", log, "--compare", "--out", tmp_path / "gate.json")
     assert done.exit_code == 0, done.output
     assert "long_right" not in done.stderr
-    one = write(tmp_path / "one.jsonl", [replace(o, group="f") for o in every])
-    refused = run("fit", one, "--compare", "--out", tmp_path / "gate.json")
+    two = write(tmp_path / "two.jsonl", [replace(o, group=str(o.task_id[-1] > "4")) for o in every])
+    gate = tmp_path / "two.json"
+    refused = run("fit", two, "--compare", "--out", gate)
     assert refused.exit_code == 2
-    assert "families left out" in refused.stderr
+    assert "families left out, and the tasks are of 2" in refused.stderr
+    assert load_gate(gate, model=every[0].model).arms  # it was fitted before
+
+
+def test_tasks_of_one_group_are_fitted_to_one_by_one(folder: Path, tmp_path: Path) -> None:
+    """As `calibrate` does it: otherwise there would be no group to leave out."""
+    every = read_outcomes(folder / "fit.jsonl")
+    log = write(tmp_path / "one.jsonl", [replace(o, group="f") for o in every])
+    done = run("fit", log, "--out", tmp_path / "gate.json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["icl_right"]["kind"] == "logistic"
+    assert load_gate(tmp_path / "gate.json", model=every[0].model).prices
 
 
 def test_what_a_log_cannot_tell_is_said(folder: Path, tmp_path: Path) -> None:
@@ -223,6 +235,15 @@ def test_others_results_are_evaluated(shared_data: Path, tmp_path: Path) -> None
     refused = run("evaluate", shared_data / PUBLISHED)
     assert refused.exit_code == 2
     assert "--base" in refused.stderr
+
+
+def test_results_without_seconds_are_evaluated(tmp_path: Path) -> None:
+    """Nothing is said then of what an arm takes."""
+    table = tmp_path / "results.csv"
+    table.write_text("task,arm,seed,accuracy\na,x,0,10\na,y,0,90\nb,x,0,80\nb,y,0,20\n")
+    done = run("evaluate", table, "--base", "x")
+    assert done.exit_code == 0, done.output
+    assert "of the oracle's gain over x\n" in done.stdout
 
 
 def test_seconds_are_those_of_the_machine_that_costs_were_measured_on(

@@ -184,10 +184,11 @@ def show_report(found: JSON, console: Console, *, names: bool = False) -> None:
         said = f"AUROC {'-' if auroc is None else f'{auroc:.2f}'}"
         console.print(f"{name}: {said}" + ("" if ece is None else f", ECE {ece:.3f}"))
     if found["oracle_gain_recovered"] is not None:
+        share = found["seconds_of_best_fixed"]
+        spent = "" if share is None else f", at {share:.0%} of {found['best_fixed']}'s seconds"
         console.print(
             f"{held} has {found['oracle_gain_recovered']:.0%} of the oracle's gain over "
-            f"{found['base']}, at {found['seconds_of_best_fixed']:.0%} of {found['best_fixed']}'s "
-            "seconds"
+            f"{found['base']}{spent}"
         )
     if found["repeats"] is not None:
         for line in sentences(found["repeats"]):

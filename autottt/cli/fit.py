@@ -174,7 +174,7 @@ def fit(
     from autottt.controller.cost import timed_as
     from autottt.controller.experience import outcomes_of, read_traces
     from autottt.controller.outcomes import distinct, read_outcomes
-    from autottt.evaluation.calibrate import calibrated
+    from autottt.evaluation.calibrate import calibrated, regrouped
     from autottt.evaluation.collect import group_of
 
     measured = [outcome for path in costs or () for outcome in read_outcomes(path)]
@@ -199,11 +199,13 @@ def fit(
         key = outcome.task_id, outcome.model, outcome.seed
         if key not in whole or (whole[key] and outcome.task and whole[key] != outcome.task):
             outcomes.append(outcome)
-    gate = calibrated(outcomes, certify=read(certify or []), arms=arm)
-    if compare:
-        _show_comparison(outcomes, gate.arms)
+    every = regrouped([*outcomes, *read(certify or [])])
+    outcomes, kept = every[: len(outcomes)], every[len(outcomes) :]
+    gate = calibrated(outcomes, certify=kept, arms=arm)
     gate.save(out)
     typer.echo(json.dumps(gate.report, indent=2))
+    if compare:
+        _show_comparison(outcomes, gate.arms)
 
 
 def _common_arms(outcomes: list[Outcome]) -> list[str] | None:

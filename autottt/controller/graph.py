@@ -177,7 +177,8 @@ def _adapt(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
 
 def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) -> Attempt:
     strategy = context.strategies[name]
-    judge = partial(_verdict, state, context, name) if state["forced"] is None else None
+    whole = state["forced"] is not None or _drawn(state["decisions"][-1])
+    judge = None if whole else partial(_verdict, state, context, name)
     probe = from_json(Attempt, state["attempts"][0]) if state["attempts"] else None
     rivals = () if probe is None else probe.winners
     given = replace(_run_context(state, context), judge=judge, rivals=rivals)
@@ -195,6 +196,14 @@ def _attempt(name: str, task: Task, state: SolveState, context: SolveContext) ->
     if probe is not None:
         attempt.evidence.update(agreement(attempt, probe))
     return attempt
+
+
+def _drawn(decision: Mapping[str, Any]) -> bool:
+    """Whether an arm was explored, which shows something only where its training is not ended."""
+    utilities: dict[str, float] = decision["utilities"]
+    if decision["propensity"] == 1:
+        return False
+    return utilities[decision["chosen"]] < max(utilities.values())
 
 
 def _verdict(

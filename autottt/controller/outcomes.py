@@ -120,8 +120,21 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
 
 
 def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Of several with one (task, model, seed), as of logs that overlap, the last."""
-    return list({(o.task_id, o.model, o.seed): o for o in outcomes}.values())
+    """Of several with one (task, model, seed), as of logs that overlap, the last.
+
+    Raises `InputError` where two of them are of other tasks by the same name.
+    """
+    found: dict[tuple[str, str, int], Outcome] = {}
+    for outcome in outcomes:
+        before = found.get(key := (outcome.task_id, outcome.model, outcome.seed))
+        known = before is not None and None not in (before.task, outcome.task)
+        if before is not None and known and before.task != outcome.task:
+            raise InputError(
+                f"the logs have two tasks by the name of {outcome.task_id!r}; give one of them "
+                "another id and measure it again"
+            )
+        found[key] = outcome
+    return list(found.values())
 
 
 def _to_json(outcome: Outcome) -> JSON:

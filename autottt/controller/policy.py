@@ -40,6 +40,7 @@ from autottt.strategies.base import OVER_ICL
 from autottt.types import Decision
 
 PRICE = 0.015  # accuracy per second: training for 7 s must make 1 answer in 10 right
+NO_GATE = "no gate for this model"  # what a decision of the default policy begins with
 AGREED = 0.9  # share of the vote at which the default policy trusts the views
 
 Evidence = Mapping[str, Mapping[str, float]]  # arm that has answered -> evidence of its attempt
@@ -295,7 +296,7 @@ def _decide_by_default(
     in_hand, probability = _best_by_default(features, tried)
     exact, share = _share(features, "loo_accuracy"), _share(features, "vote_share")
     known = (
-        f"no gate for this model: ICL answers {_percent(features, 'loo_accuracy')} of the held-out "
+        f"{NO_GATE}: ICL answers {_percent(features, 'loo_accuracy')} of the held-out "
         f"demonstrations and its answer has {_percent(features, 'vote_share')} of the vote"
     )
     chosen = in_hand

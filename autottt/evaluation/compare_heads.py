@@ -29,6 +29,7 @@ from autottt.controller.fitting import (
 from autottt.controller.outcomes import Outcome
 from autottt.errors import InputError
 
+NESTED = 3  # groups, at least
 BOOSTING = {"max_depth": [2, 3], "learning_rate": [0.03, 0.1], "max_iter": [30, 100]}
 
 
@@ -48,14 +49,20 @@ def compare_heads(
 ) -> dict[str, list[Entry]]:
     """Every head that has enough tasks of both classes, by name.
 
-    Raises `InputError` for tasks of one group.
+    Raises `InputError` for tasks of fewer than three groups: one is left out, and what is chosen
+    on the others is judged on groups of those.
     """
-    if len({outcome.group for outcome in outcomes}) < 2:
-        raise InputError("estimators are compared on families left out, and all tasks are of one")
+    groups = {outcome.group for outcome in outcomes}
+    if len(groups) < NESTED:
+        raise InputError(
+            f"estimators are compared on families left out, and the tasks are of {len(groups)}; "
+            f"give logs of {NESTED} or more"
+        )
     return {
         name: compare(rows, seed=seed)
         for name, rows in head_rows(outcomes, arms, read=READ).items()
         if min(sum(rows.labels), len(rows.labels) - sum(rows.labels)) >= 4 * FEWEST
+        and len(set(rows.groups)) >= NESTED
     }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from autottt.controller.difficulty import ICL_RIGHT, Gate, fix_head
 from autottt.controller.experience import Trace
 from autottt.controller.outcomes import ICL_VOTE
-from autottt.controller.policy import Policy, decide
+from autottt.controller.policy import NO_GATE, Policy, decide
 from autottt.errors import InputError
 
 FEWEST = 30.0  # effective decisions, below which nothing is claimed
@@ -57,7 +57,8 @@ def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
         if trace.right is None or not trace.features or not trace.answer.decisions:
             continue
         first = trace.answer.decisions[0]
-        if first.chosen not in arms or len(first.gains) < 2:
+        by_default = len(first.gains) < 2 and first.reason.startswith(NO_GATE)
+        if first.chosen not in arms or not first.gains or by_default:
             raise InputError(
                 f"the first decision on task {trace.answer.task_id!r} was not this gate's: it "
                 f"chose {first.chosen}, of {', '.join(first.gains) or 'nothing'}; give traces that "

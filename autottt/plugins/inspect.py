@@ -44,6 +44,7 @@ OF_THE_RUN = {  # how inspect_ai calls, not what the model is to do
     "cache",
     "max_connections",
     "max_retries",
+    "stream_idle_timeout",
     "timeout",
 }
 

@@ -11,7 +11,10 @@ basic text families (boolean expressions, closing brackets, sorting words) stay 
 "Unseen" is said of a family, not of its rule's kin. Of test families: in pretraining `turn_grid`
 turns what `grid_turn_whole` turns, `grid_swap_in_grid` and `grid_recolour_map` do on grids what
 `line_swap_colours` and `line_colour_map` do on lines, `drop_repeats` shortens runs as `line_dedupe`
-does, and `line_gravity` takes a single object where `line_slide_to_wall` takes it. Among the steps
+does, `line_gravity` takes a single object where `line_slide_to_wall` takes it,
+`grid_pile_and_mark` piles up and marks columns as `line_gravity_and_top` does a line,
+`keep_every_second` keeps rows or columns as `line_subsample` keeps cells, and `line_odd_panel`
+finds the odd part of a line as `select_odd_panel` does that of a grid. Among the steps
 of `line_two_steps`, which is in pretraining, are the rules of `line_colour_map` and `line_shrink`
 (test), `line_mirror` and `line_rotate` (calibration). With their outputs changed once more
 (`sampling.compose`) some pretraining families would have rules of held-out ones; `NOT_COMPOSED`

@@ -133,12 +133,19 @@ class Loop:
         """Answer what was probed with what is in hand; that takes milliseconds a task."""
         self._wind_up()
         self._stop.lift()
-        left = lambda: self._queue.next_training(math.inf, self._under_way)  # noqa: E731
         while not self._stop.asked:
-            began = self._begin_next(left, NO_TIME)
+            began = self._begin_next(self._in_hand, NO_TIME)
             if not began and not self._under_way:
                 return
             self._settle(0.0 if began and self._engine.free else WAIT)
+
+    def _in_hand(self) -> Entry | None:
+        """A task that was probed and whose checkpoint is there; others are to be probed again."""
+        while (entry := self._queue.next_training(math.inf, self._under_way)) is not None:
+            if self._saver.get_tuple({"configurable": {"thread_id": entry.thread}}) is not None:
+                return entry
+            self._queue.offered(entry.key, None, None)
+        return None
 
     def _wind_up(self) -> None:
         """Have what is under way stopped, and settle it; what does not stop is given back."""

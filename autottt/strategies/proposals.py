@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autottt.adapters.models.base import Completion, LanguageModel
+from autottt.adapters.tasks.answers import choices_of
 from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.prompts import text_to_value
 from autottt.adapters.tasks.views import View
@@ -44,16 +45,19 @@ class Proposal:
 def answer_limit(task: Task, query: int, model: LanguageModel) -> int:
     """How many tokens the answer to a query may take, judged by the demonstrations' lengths.
 
-    The task's `max_characters` is a bound too: a token is at least a character.
+    Of numbers and choices no answer is longer for a longer question. The task's `max_characters` is
+    a bound too: a token is at least a character.
     """
 
     def written(value: Value) -> int:  # as answers are: elsewhere a tokenizer may merge digits
         return max(1, len(reply_tokens(task, value, model)))
 
-    asked, limit = written(task.queries[query]), 0.0
+    asked = written(task.queries[query])
+    limit: float = max(map(written, choices_of(task, task.queries[query])), default=0)
     for example in task.demonstrations:
-        output, source = written(example.output), written(example.input)
-        limit = max(limit, output, output * asked / source)
+        output = written(example.output)
+        grown = output * asked / written(example.input) if task.answer.kind == "text" else 0
+        limit = max(limit, output, grown)
     if task.answer.max_characters is not None:
         limit = min(limit, 4 * task.answer.max_characters)
     return math.ceil(limit) + SLACK

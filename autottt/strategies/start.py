@@ -34,8 +34,11 @@ class Start(Protocol):
 
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
-    ) -> str:
-        """Put the weights in the session's first place; returns what they are, for the trace."""
+    ) -> tuple[str, bool]:
+        """Put the weights in the session's first place.
+
+        Returns what they are, for the trace, and whether no deadline cut them short.
+        """
 
     def origin(self, task: Task, context: RunContext) -> str:
         """What the weights depend on besides the task, for the key of what is trained from them."""
@@ -53,8 +56,8 @@ class Fresh:
 
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
-    ) -> str:
-        return ""
+    ) -> tuple[str, bool]:
+        return "", True
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Nearest:
 
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
-    ) -> str:
+    ) -> tuple[str, bool]:
         assert context.adapters is not None
         found = context.adapters.nearest(
             embedding(task, context.model),
@@ -84,15 +87,15 @@ class Nearest:
             but=demonstrations_key(task),
         )
         if found is None or found[1] < SIMILAR:
-            return "no earlier adapter is alike"
+            return "no earlier adapter is alike", True
         fresh = session.state(0)
         before = _held_out_loss(task, context.model)
         session.load(0, found[0].states[0])
         after = _held_out_loss(task, context.model)
         if after >= before:
             session.load(0, fresh)
-            return f"an earlier adapter is alike ({found[1]:.2f}) but does not help"
-        return f"from an earlier adapter ({found[1]:.2f} alike)"
+            return f"an earlier adapter is alike ({found[1]:.2f}) but does not help", True
+        return f"from an earlier adapter ({found[1]:.2f} alike)", True
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ class Shared:
 
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
-    ) -> str:
+    ) -> tuple[str, bool]:
         every = {demonstrations_key(t): t for t in (task, *context.related)}
         tasks = sorted(every.items())
         key = AdapterKey(
@@ -125,11 +128,11 @@ class Shared:
         known = None if context.adapters is None else context.adapters.get(key)
         if known is None:
             known = self._train([t for _, t in tasks], context, session)
-            cut = known.records[0].stop_reason == "deadline"
-            if context.adapters is not None and not cut:
-                context.adapters.put(key, known)
+        cut = known.records[0].stop_reason == "deadline"
+        if context.adapters is not None and key not in context.adapters and not cut:
+            context.adapters.put(key, known)
         session.load(0, known.states[0])
-        return f"from an adapter shared by {len(tasks)} tasks"
+        return f"from an adapter shared by {len(tasks)} tasks", not cut
 
     def origin(self, task: Task, context: RunContext) -> str:
         keys = sorted({demonstrations_key(t) for t in (task, *context.related)})

@@ -156,12 +156,12 @@ class TTT:
         known = None if context.adapters is None else context.adapters.get(self._key(task, context))
         new = known is None and context.adapters is not None
         like = tuple(embedding(task, context.model)) if new else ()
-        settings, short = self._settings(task, context), ""
+        settings, short, whole = self._settings(task, context), "", True
         look = Looking(begin, self.training.steps, context.judge)
         with context.model.session(settings, seeds=self._seeds(task, context)) as session:
             if known is None:
                 started = time.perf_counter()
-                note = self.start.load(task, context, session, self.adapter)
+                note, whole = self.start.load(task, context, session, self.adapter)
                 rows = self._rows(task, context)
                 if rows < self._wanted(task, context):
                     short = f"{_in_words(rows)} a step, as memory is short"
@@ -175,7 +175,7 @@ class TTT:
                 for place, state in enumerate(known.states):
                     session.load(place, state)
             answered = self._answered(task, context, session, len(stored.states))
-        if known is None and not short:  # now that the base is proved to be what it was
+        if known is None and whole and not short:  # now that the base is proved to be what it was
             self._keep(task, replace(stored, embedding=like), context)
         if isinstance(answered, StrategyError):
             raise answered

@@ -61,11 +61,11 @@ def context(model: FakeModel, **changes: Any) -> SolveContext:
     return SolveContext(model, **{"strategies": STRATEGIES, "policy": Policy(), **changes})
 
 
-def solve(model: FakeModel, *, forced: str | None = None, **changes: Any) -> Answer:
+def solve(model: FakeModel, *, forced: str | None = None, seed: int = 0, **changes: Any) -> Answer:
     """Run the machine once, with a strict checkpointer so that state must be plain."""
     graph = build_graph(InMemorySaver())
     done = graph.invoke(
-        first_state(TASK, forced=forced),
+        first_state(TASK, seed=seed, forced=forced),
         context=context(model, **changes),
         config={"configurable": {"thread_id": "1"}},
     )
@@ -233,6 +233,22 @@ def test_an_attempt_that_promises_nothing_is_abandoned_and_told() -> None:
     assert "going on would gain 0.0%" in (answer.attempts[1].error or "")
     assert "abandoned" in answer.decisions[-1].reason
     assert model.verify()
+
+
+def test_an_arm_that_is_explored_is_run_to_its_end() -> None:
+    """Given up at the first look, as it was not worth its price, it would show nothing."""
+    heads = {"icl_right": Head(0.9), "ttt_fixes": Head(0.1), "ttt_right": Head(0.9)}
+    gate = Gate("m", heads | {"ttt_look2": Head(0.0)}, CostModel({"ttt": ArmCost(30.0, 0.0, 0.0)}))
+    long = {**STRATEGIES, "ttt": TTT(training=TrainSettings(steps=20))}
+    drawn = []
+    for explore in (0.0, 1.0):
+        model, policy = FakeModel(before=wrong, after=mirror), Policy(explore=explore)
+        for seed in range(6):
+            answer = solve(model, gate=gate, strategies=long, policy=policy, seed=seed)
+            drawn += [(explore, a.stop_reason) for a in answer.attempts[1:]]
+    assert drawn
+    assert {explore for explore, _ in drawn} == {1.0}
+    assert all(reason != "abandoned" for _, reason in drawn)
 
 
 def test_a_forced_strategy_that_fails_is_an_error() -> None:

@@ -17,7 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autottt.controller.lines import append_line
-from autottt.controller.outcomes import ArmOutcome, Outcome, append_outcome, read_outcomes
+from autottt.controller.outcomes import (
+    ArmOutcome,
+    Outcome,
+    append_outcome,
+    distinct,
+    read_outcomes,
+)
 from autottt.errors import InputError
 
 VALUES = st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False), max_size=4)
@@ -81,6 +87,14 @@ def test_the_later_line_of_a_task_replaces_the_earlier(tmp_path: Path) -> None:
     for outcome in (PLAIN, replace(PLAIN, seed=1), again):
         append_outcome(path, outcome)
     assert read_outcomes(path) == [again, replace(PLAIN, seed=1)]
+
+
+def test_another_task_by_the_same_name_is_refused() -> None:
+    """Of logs that overlap a task counts once, and two tasks are not taken for one."""
+    one = replace(PLAIN, task="a")
+    assert distinct([one, PLAIN, one]) == [one]
+    with pytest.raises(InputError, match="two tasks by the name of"):
+        distinct([one, replace(PLAIN, task="b")])
 
 
 def test_a_torn_last_line_is_skipped_and_then_mended(

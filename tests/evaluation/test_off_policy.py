@@ -90,6 +90,14 @@ def test_what_was_not_on_offer_is_not_known() -> None:
         estimate([replace(other, answer=replace(other.answer, decisions=(first,)))], GATE, Policy())
 
 
+def test_a_task_that_no_arm_could_try_is_the_same_for_every_policy() -> None:
+    """Its one decision is the vote, whatever a price."""
+    alone = decide(Policy(0.01), GATE, {"x": 0.5}, tried={}, arms=[])
+    answer = Answer("alone", (), alone.chosen, (alone,), (), 0.5, 1.0, 0, True, 0)
+    traces = [*logged(300, explore=0.5), Trace("m", {"x": 0.5}, answer, True)]
+    assert estimate(traces, GATE, Policy(0.03)).tasks == 301
+
+
 def test_exploring_draws_evenly_and_says_so() -> None:
     """Propensities are the frequencies, and add up to one."""
     rng = np.random.default_rng(1)

@@ -309,6 +309,23 @@ def test_a_training_that_fails_at_the_end_is_left_for_the_next_start(tmp_path: P
     assert all(found["answer"]["answers"][0] for found in lines(tmp_path))
 
 
+def test_a_probe_whose_checkpoint_is_lost_is_no_answer(tmp_path: Path) -> None:
+    """Without seconds left such a task waits for a later start, which probes it again."""
+    stop = Stop(1000.0)
+    model = Trained(wrong, mirror)
+    model.last, model.then = 1, lambda: stop.ask("SIGTERM")
+    assert run(tmp_path, Inline(Solver(model)), Known(APART), Settings(), stop=stop).answered == 0
+    for path in tmp_path.glob("checkpoints*"):
+        path.unlink()
+    over = Short()
+    over.over = True
+    tally = run(tmp_path, Inline(Solver(model)), Known(APART), Settings(), stop=over)
+    assert (tally.answered, tally.waiting) == (0, len(APART))
+    engine = Inline(Solver(FakeModel(wrong, mirror)))
+    assert run(tmp_path, engine, Known(APART), Settings(), stop=Stop()).answered == len(APART)
+    assert all(found["answer"]["answers"][0] for found in lines(tmp_path))
+
+
 def test_a_store_of_several_folders_tells_tasks_of_one_name_apart(tmp_path: Path) -> None:
     """What was under way in one folder is no beginning of another task with its id."""
     store, stop = tmp_path / "checkpoints.sqlite", Stop()

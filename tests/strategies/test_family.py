@@ -494,6 +494,7 @@ def test_a_shared_adapter_cut_by_a_deadline_is_not_kept(
     )
     assert strategy.run(tasks[0], context).steps == 1
     assert "training for all" not in heard
+    assert not strategy.trained(tasks[0], context)  # nor what came of it
     assert strategy.run(tasks[1], context).steps == 1
     assert heard.count("training for all") == 2
 

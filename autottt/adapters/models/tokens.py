@@ -36,6 +36,7 @@ BREAKING = (  # what a template may raise besides errors of its own
     ValueError,
 )
 KEPT = 8192  # encoded texts
+LONGEST_KEPT = 8192  # characters of one
 PROBE = "A b  c\n0123 45\n\n<s></s> \u00e9\u4e2d\U0001f600\ttwo words"
 
 
@@ -57,9 +58,14 @@ class Tokens:
         self._pattern = re.compile("|".join(map(re.escape, self.control))) if self.control else None
         self._direct = self._backend()
         self._spaces = self._puts_space_before()
-        self.encode = lru_cache(maxsize=KEPT)(self._encode)
+        self._kept = lru_cache(maxsize=KEPT)(self._encode)
         marked = tokenizer("")["input_ids"]
         self._start = [int(i) for i in marked if i == tokenizer.bos_token_id]
+
+    def encode(self, text: str, control: bool = False, follows: bool = False) -> tuple[int, ...]:
+        """The ids of a text, kept for the next time where it is not long."""
+        encoded = self._kept if len(text) <= LONGEST_KEPT else self._encode
+        return encoded(text, control, follows)
 
     def start(self) -> list[int]:
         """The BOS token, where the tokenizer itself puts it before text."""

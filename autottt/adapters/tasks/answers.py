@@ -26,12 +26,12 @@ _THINKING = re.compile(  # a block, or the end of one that the prompt has opened
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _MINUS = re.compile("(?<!\\w)[\N{MINUS SIGN}\N{EN DASH}](?=\\.?\\d)")  # else a range
 _MARK = re.compile(r"\(\s*(\w{1,2})\s*\)")
-_BARE_MARK = re.compile(r"(\w{1,2})(?:[).:,]|\s|\Z)")
+_BARE_MARK = re.compile(r"(?![AI][ \t]+\w)(\w{1,2})(?:[).:,]|\s|\Z)")  # not "A bus", "I think"
 
 
 def read_answer(text: str, form: AnswerFormat, asked: str = "") -> str:
     """The answer that a completion gives to the input `asked`; raises `TaskError` for none."""
-    text = _THINKING.sub("", text).strip()
+    text = said(text).strip()
     if form.max_characters is not None and len(text) > form.max_characters:
         raise TaskError(f"an answer of {len(text)} characters, {form.max_characters} are allowed")
     match form.kind:
@@ -41,6 +41,11 @@ def read_answer(text: str, form: AnswerFormat, asked: str = "") -> str:
             return _member(text, form.choices) if form.choices else _option(text, asked)
         case _:
             return as_text("\n".join(" ".join(line.split()) for line in text.split("\n")))
+
+
+def said(text: str) -> str:
+    """A completion without what the model was thinking before."""
+    return _THINKING.sub("", text)
 
 
 def checked(task: Task) -> Task:
@@ -89,7 +94,7 @@ def choices_of(task: Task, query: Value) -> tuple[str, ...]:
 
 def _check_alone(text: str) -> None:
     """Raises `TaskError` where a text holds more digits than those of the number read from it."""
-    before, _, after = _NUMBER.sub("\0", _THINKING.sub("", text), count=1).partition("\0")
+    before, _, after = _NUMBER.sub("\0", said(text), count=1).partition("\0")
     if before.endswith(",") or re.search(r"\d", before + after):
         raise TaskError(
             f"{text[:60]!r} is not one number; write numbers like 1,234.50 or 1234.5, with a point "
@@ -118,13 +123,13 @@ def _member(text: str, choices: tuple[str, ...]) -> str:
     exact = {_folded(choice, ""): choice for choice in choices}
     if (spelled := _folded(text, "")) in exact:
         return exact[spelled]
-    said, by_word = _folded(text, MARKS), {_folded(choice, MARKS): choice for choice in choices}
-    if said in by_word:
-        return by_word[said]
+    words, by_word = _folded(text, MARKS), {_folded(choice, MARKS): choice for choice in choices}
+    if words in by_word:
+        return by_word[words]
     places = {
         choice: found.start()
         for word, choice in by_word.items()
-        if (found := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", said))
+        if (found := re.search(rf"(?<!\w){re.escape(word)}(?!\w)", words))
     }
     if not places:
         raise TaskError(f"{text[:60]!r} is none of {', '.join(choices)}")
@@ -136,9 +141,9 @@ def _option(text: str, asked: str) -> str:
     options, symbols = _listed(asked)
     bodies = () if options is None else options.bodies
     marks = option_marks(len(bodies), symbols)
-    said = _folded(text)
+    words = _folded(text)
     for mark, body in zip(marks, bodies, strict=True):
-        if said == _folded(body):
+        if words == _folded(body):
             return mark
     found = _MARK.search(text) or _BARE_MARK.match(text)
     if found is None:

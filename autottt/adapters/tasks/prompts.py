@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from autottt.adapters.tasks.answers import read_answer
+from autottt.adapters.tasks.answers import read_answer, said
 from autottt.adapters.tasks.grid import grid_to_text, text_to_grid
 from autottt.errors import TaskError
 from autottt.types import EMPTY, Example, Grid, Items, Task, Value, as_items, domain_of
@@ -33,8 +33,10 @@ def value_to_text(value: Value) -> str:
 def text_to_value(text: str, task: Task, asked: Value = "") -> Value:
     """What a completion says, as a value of the task's domain. Raises `TaskError`.
 
-    Spaces in a grid mean nothing, nor do empty lines before it: some formats put them there.
+    Spaces in a grid mean nothing, nor do empty lines before it: some formats put them there. What a
+    model thinks first is no part of it.
     """
+    text = said(text)
     match task.domain:
         case "text":
             return read_answer(text, task.answer, str(asked))

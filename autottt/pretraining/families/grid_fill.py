@@ -181,7 +181,7 @@ def grid_fill_box(rng: Rng) -> PairMaker:
 
 @family("fill", dims=2)
 def grid_mend(rng: Rng) -> PairMaker:
-    """Specks in the rectangles take the rectangle's colour and specks outside are erased."""
+    """Specks in rectangles take the rectangle's colour, those outside are erased or stay."""
     size, (noise, *palette) = sizes(rng, 6, 12), colours(rng, 4)
     erase = chance(rng, 0.6)
 

@@ -129,7 +129,7 @@ def grid_leak(rng: Rng) -> PairMaker:
 
 @family("fill", dims=2)
 def grid_largest_gap(rng: Rng) -> PairMaker:
-    """Of the free areas between the walls, the largest one is filled."""
+    """Of the free areas between the walls, the largest (or the smallest) is filled."""
     size, (wall, ink) = sizes(rng, 5, 10), colours(rng, 2)
     smallest = chance(rng, 0.25)
 

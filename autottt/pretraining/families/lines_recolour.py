@@ -138,7 +138,7 @@ def line_legend(rng: Rng) -> PairMaker:
 
 @family("colour", dims=1)
 def line_every_kth(rng: Rng) -> PairMaker:
-    """Every k-th cell counted from the head is painted over, coloured or not."""
+    """Every k-th cell counted from the head is painted over, coloured or only where empty."""
     width, k, flip = lengths(rng), between(rng, 2, 5), coin(rng)
     paint, *palette = some_colours(rng, 2, 4)
     only_empty = coin(rng)

@@ -98,7 +98,7 @@ def crop_odd_shape(rng: Rng) -> PairMaker:
 
 @family("crop", dims=2)
 def crop_inside_frame(rng: Rng) -> PairMaker:
-    """A rectangular frame of one colour lies on noise; what it encloses is the output."""
+    """A rectangular frame of one colour lies on noise; its inside (or all of it) is the output."""
     frame, *palette = colours(rng, between(rng, 2, 4))
     size, density, keep = sizes(rng, 7, 10), 0.2 + 0.5 * rng.random(), int(chance(rng, 0.3))
 

@@ -33,6 +33,7 @@ ASKED = with_options("Which?", ["the red bus", "a train"])
         ("The answer is (B).", CHOICE, ASKED, "(B)"),
         ("B", CHOICE, ASKED, "(B)"),
         ("B) a train", CHOICE, ASKED, "(B)"),
+        ("A\nas buses are red", CHOICE, ASKED, "(A)"),
         ("The red bus.", CHOICE, ASKED, "(A)"),
         ("false", TRUTH, "", "False"),
         ("It is False, not True", TRUTH, "", "False"),
@@ -61,6 +62,7 @@ def test_an_answer_comes_back_in_one_form(
     [
         ("(C)", CHOICE, r"\(C\) is outside the options \(A\) \(B\)"),
         ("neither", CHOICE, "names no option"),
+        ("A train it is", CHOICE, "names no option"),
         ("maybe", TRUTH, "none of True, False"),
         ("none", NUMBER, "no number"),
         ("", AnswerFormat(), "not empty"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from autottt.adapters.tasks.prompts import STOP, completion, prompt, prompt_part
 from autottt.errors import TaskError
 from autottt.strategies.encoding import reply_tokens
 from autottt.strategies.proposals import answer_limit
-from autottt.types import Example, Grid, Task, Value
+from autottt.types import AnswerFormat, Example, Grid, Task, Value
 
 WORDS = Task.from_examples([("b a", "a b")], "d c")
 GRIDS = Task.from_examples([([[1]], [[2]])], [[3]])
@@ -88,6 +89,36 @@ def test_items_are_of_the_type_of_the_outputs(
     """Inputs of symbols make no symbols of numbers, unless no output has an item."""
     task = Task.from_examples(shown, shown[0][0])
     assert text_to_value(text, task) == expected
+
+
+@pytest.mark.parametrize(
+    ("shown", "text", "expected"),
+    [
+        ([([[1]], [[2]])], "<think>\n\n</think>\n\n65", ((6, 5),)),
+        ([(["a"], ["b"])], "so</think>\n\nd c", ("d", "c")),
+    ],
+)
+def test_what_a_model_thinks_first_is_no_part_of_its_answer(
+    shown: list[tuple[Any, Any]], text: str, expected: Value
+) -> None:
+    """In grids and sequences as in texts."""
+    task = Task.from_examples(shown, shown[0][0])
+    assert text_to_value(text, task) == expected
+
+
+@pytest.mark.parametrize(
+    ("form", "outputs"),
+    [
+        (AnswerFormat("choice", ("greeting", "question")), ("greeting", "question")),
+        (AnswerFormat("number"), ("12", "7")),
+    ],
+)
+def test_a_long_question_has_no_longer_choice(form: AnswerFormat, outputs: tuple[str, str]) -> None:
+    """A short demonstration with a long output says nothing of the answer to a long question."""
+    shown = [("Hi", outputs[0]), ("When do you open?", outputs[1])]
+    task = Task.from_examples(shown, "word " * 100, answer=form)
+    model = FakeModel(lambda grid: grid, lambda grid: grid)
+    assert 8 <= answer_limit(task, 0, model) < 25
 
 
 def test_digits_that_merge_do_not_cut_an_answer_short() -> None:
