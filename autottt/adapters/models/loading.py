@@ -148,6 +148,7 @@ def load_module(name: str, settings: ModelSettings) -> Any:
         with _reported(name):
             module.to(device_of(settings))
     _widen(module, name)
+    _keep_as_loaded(module)
     module.train(False)
     _check_reading(module, name)
     attend_on_cpu(module)
@@ -178,10 +179,18 @@ def _widen(module: Any, name: str) -> None:
         log.warning("the float16 weights of %s are used as bfloat16, as the CPU needs", name)
 
 
+def _keep_as_loaded(module: Any) -> None:
+    """Keep bitsandbytes from packing 4-bit weights anew in the first pass on some CPUs.
+
+    The base would not be what it was, and its products then have no gradient.
+    """
+    for layer in module.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False
+
+
 def _check_reading(module: Any, name: str) -> None:
     """Raises `InputError` where reading returns no cache, as with encoders like BERT, or NaN."""
-    if getattr(module, "is_quantized", False):
-        return  # bitsandbytes packs 4-bit weights anew in the first pass on a CPU
     token = torch.zeros((1, 1), dtype=torch.long, device=module.device)
     kind = module.device.type
     with _reported(name), torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16):

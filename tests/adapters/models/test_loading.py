@@ -146,7 +146,13 @@ def test_a_quantised_base_is_restored_too(kind: str, tmp_path: Path) -> None:
     row = TokenSequence(tuple(model.encode("a b a b")), (True,) * len(model.encode("a b a b")))
     with model.session(LoraSettings(rank=4), seeds=[0]) as session:
         (record,) = session.train([lambda step: [row, row]], TrainSettings(steps=3, stop_loss=0.0))
+        model.generate([list(row.ids)], max_new_tokens=2, stop="")
+        layer = model.module.model.layers[0].self_attn.v_proj.base
+        inner = torch.zeros(1, layer.in_features, requires_grad=True)
+        layer(inner).sum().backward()
     assert record.steps == 3
+    assert inner.grad is not None
+    assert inner.grad.any()
     assert model.verify()
     scale = dict(_scales(model.module)).popitem()[1]
     scale.mul_(1.5)
