@@ -20,6 +20,7 @@ from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.types import Task, Value
 
+QUERIES = 8  # that follow trained prefixes at once: each has all prefixes to itself
 SLACK = 8  # tokens an answer may be longer than the demonstrations suggest
 
 
@@ -121,18 +122,35 @@ def place_prompts(
     return placed, min(limit, model.context - max(len(p.ids) for p in placed))
 
 
+def parts(placed: Sequence[Placed], shown: Shown) -> list[Sequence[Placed]]:
+    """What is read at once: all, or after trained prefixes those of a few queries.
+
+    The model then bounds the memory itself, except that the rows of all prefixes stay together.
+    """
+    if shown != "prefix":
+        return [placed]
+    last = max((place.query for place in placed), default=-1)
+    firsts = range(0, last + 1, QUERIES)
+    return [[p for p in placed if p.query // QUERIES == first // QUERIES] for first in firsts]
+
+
 def propose(
     task: Task, views: Sequence[View], context: RunContext, *, shown: Shown = "prompt"
 ) -> list[Proposal]:
     """Answer every query under every view greedily, in one batch; see `place_prompts`."""
     placed, limit = place_prompts(task, views, context, shown=shown)
-    completions = context.model.generate(
-        [p.ids for p in placed],
-        max_new_tokens=limit,
-        stop=context.model.format.stop,
-        deadline=context.deadline,
-    )
-    return [_proposal(place, done, task) for place, done in zip(placed, completions, strict=True)]
+    found = []
+    for some in parts(placed, shown):
+        completions = context.model.generate(
+            [p.ids for p in some],
+            max_new_tokens=limit,
+            stop=context.model.format.stop,
+            deadline=context.deadline,
+        )
+        found += [
+            _proposal(place, done, task) for place, done in zip(some, completions, strict=True)
+        ]
+    return found
 
 
 def expand(
@@ -140,18 +158,21 @@ def expand(
 ) -> list[Proposal]:
     """Every completion with a probability of at least `least`, of every query under every view."""
     placed, limit = place_prompts(task, views, context, shown=shown)
-    found = context.model.search(
-        [p.ids for p in placed],
-        max_new_tokens=limit,
-        stop=context.model.format.stop,
-        least=least,
-        deadline=context.deadline,
-    )
-    return [
-        _proposal(place, done, task)
-        for place, some in zip(placed, found, strict=True)
-        for done in some
-    ]
+    found = []
+    for some in parts(placed, shown):
+        completions = context.model.search(
+            [p.ids for p in some],
+            max_new_tokens=limit,
+            stop=context.model.format.stop,
+            least=least,
+            deadline=context.deadline,
+        )
+        found += [
+            _proposal(place, done, task)
+            for place, of in zip(some, completions, strict=True)
+            for done in of
+        ]
+    return found
 
 
 def _proposal(place: Placed, done: Completion, task: Task) -> Proposal:

@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from autottt import Solver
+from autottt.adapters.models import decoding
 from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import (
     BiasSettings,
@@ -36,11 +37,12 @@ from autottt.adapters.tasks.prompts import completion
 from autottt.controller.difficulty import looks
 from autottt.errors import AbandonedError, StrategyError
 from autottt.solver import alike
-from autottt.strategies import registry
+from autottt.strategies import proposals, registry
 from autottt.strategies.answering import (
     JUDGED,
     Answered,
     Experts,
+    Search,
     Views,
     Vote,
     over_rivals,
@@ -267,6 +269,29 @@ def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> 
     assert reused == pytest.approx(known, rel=1e-4)  # a GPU adds in any order
     assert "look1_loss" in known
     assert "look1_seconds" not in again.evidence
+
+
+@pytest.mark.parametrize("answering", [Experts(Views(8, "prefix")), Search(Views(8, "prefix"))])
+def test_many_queries_follow_a_prefix_a_few_at_a_time(
+    model: HuggingFaceModel, monkeypatch: pytest.MonkeyPatch, answering: Experts | Search
+) -> None:
+    """However many there are, memory is that of a few, and the answers are the same."""
+    queries = tuple(fill([(k % 4, 5 + k % 5)], 1 + k % 9)[0] for k in range(10))
+    task, rows = replace(filling(), queries=queries, targets=None), list[int]()
+    strategy = KVPrefix(training=TrainSettings(steps=1), answering=answering)
+    real = decoding._Rows.__init__
+
+    def counted(self: Any, owner: Any, prompts: Any, more: int) -> None:
+        rows.append(len(prompts))
+        real(self, owner, prompts, more)
+
+    monkeypatch.setattr(decoding._Rows, "__init__", counted)
+    found = strategy.run(task, RunContext(model))
+    assert 0 < max(rows) <= 8 * proposals.QUERIES
+    monkeypatch.setattr(proposals, "QUERIES", 100)
+    at_once = strategy.run(task, RunContext(model))
+    assert max(rows) == 80
+    assert found.winners == at_once.winners
 
 
 def test_an_adapter_cut_short_by_a_deadline_is_not_kept(
