@@ -126,9 +126,9 @@ def distinct(outcomes: Iterable[Outcome]) -> list[Outcome]:
     """
     found: dict[tuple[str, str, int], Outcome] = {}
     for outcome in outcomes:
-        before = found.get(key := (outcome.task_id, outcome.model, outcome.seed))
-        known = before is not None and None not in (before.task, outcome.task)
-        if before is not None and known and before.task != outcome.task:
+        key = outcome.task_id, outcome.model, outcome.seed
+        before = found.setdefault(key, outcome)
+        if None not in (before.task, outcome.task) and before.task != outcome.task:
             raise InputError(
                 f"the logs have two tasks by the name of {outcome.task_id!r}; give one of them "
                 "another id and measure it again"

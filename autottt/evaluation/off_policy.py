@@ -57,7 +57,7 @@ def estimate(traces: Sequence[Trace], gate: Gate, policy: Policy) -> Estimate:
         if trace.right is None or not trace.features or not trace.answer.decisions:
             continue
         first = trace.answer.decisions[0]
-        by_default = len(first.gains) < 2 and first.reason.startswith(NO_GATE)
+        by_default = first.reason.startswith(NO_GATE)
         if first.chosen not in arms or not first.gains or by_default:
             raise InputError(
                 f"the first decision on task {trace.answer.task_id!r} was not this gate's: it "

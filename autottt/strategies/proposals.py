@@ -7,8 +7,10 @@ choosing among proposals is `vote`'s affair.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from autottt.adapters.models.base import Completion, LanguageModel
 from autottt.adapters.tasks.answers import choices_of
@@ -21,6 +23,7 @@ from autottt.strategies.encoding import prompt_tokens, reply_tokens
 from autottt.types import Task, Value
 
 QUERIES = 8  # that follow trained prefixes at once: each has all prefixes to itself
+T = TypeVar("T")
 SLACK = 8  # tokens an answer may be longer than the demonstrations suggest
 
 
@@ -122,16 +125,23 @@ def place_prompts(
     return placed, min(limit, model.context - max(len(p.ids) for p in placed))
 
 
-def parts(placed: Sequence[Placed], shown: Shown) -> list[Sequence[Placed]]:
-    """What is read at once: all, or after trained prefixes those of a few queries.
+def parts(placed: Sequence[Placed], shown: Shown, size: int) -> list[Sequence[Placed]]:
+    """What is read at once: `size` prompts, or after trained prefixes those of a few queries.
 
-    The model then bounds the memory itself, except that the rows of all prefixes stay together.
+    The rows of all prefixes stay together, so that the model cannot part them as memory asks for.
     """
     if shown != "prefix":
-        return [placed]
-    last = max((place.query for place in placed), default=-1)
-    firsts = range(0, last + 1, QUERIES)
-    return [[p for p in placed if p.query // QUERIES == first // QUERIES] for first in firsts]
+        return [placed[begin : begin + size] for begin in range(0, len(placed), size)]
+    groups = sorted({place.query // QUERIES for place in placed})
+    return [[place for place in placed if place.query // QUERIES == group] for group in groups]
+
+
+def _read(
+    placed: Sequence[Placed], shown: Shown, read: Callable[[list[list[int]]], list[T]]
+) -> Iterator[tuple[Placed, T]]:
+    """Every prompt, with what reading it gave."""
+    for some in parts(placed, shown, len(placed)):
+        yield from zip(some, read([place.ids for place in some]), strict=True)
 
 
 def propose(
@@ -139,18 +149,13 @@ def propose(
 ) -> list[Proposal]:
     """Answer every query under every view greedily, in one batch; see `place_prompts`."""
     placed, limit = place_prompts(task, views, context, shown=shown)
-    found = []
-    for some in parts(placed, shown):
-        completions = context.model.generate(
-            [p.ids for p in some],
-            max_new_tokens=limit,
-            stop=context.model.format.stop,
-            deadline=context.deadline,
-        )
-        found += [
-            _proposal(place, done, task) for place, done in zip(some, completions, strict=True)
-        ]
-    return found
+    generate = partial(
+        context.model.generate,
+        max_new_tokens=limit,
+        stop=context.model.format.stop,
+        deadline=context.deadline,
+    )
+    return [_proposal(place, done, task) for place, done in _read(placed, shown, generate)]
 
 
 def expand(
@@ -158,21 +163,18 @@ def expand(
 ) -> list[Proposal]:
     """Every completion with a probability of at least `least`, of every query under every view."""
     placed, limit = place_prompts(task, views, context, shown=shown)
-    found = []
-    for some in parts(placed, shown):
-        completions = context.model.search(
-            [p.ids for p in some],
-            max_new_tokens=limit,
-            stop=context.model.format.stop,
-            least=least,
-            deadline=context.deadline,
-        )
-        found += [
-            _proposal(place, done, task)
-            for place, of in zip(some, completions, strict=True)
-            for done in of
-        ]
-    return found
+    search = partial(
+        context.model.search,
+        max_new_tokens=limit,
+        stop=context.model.format.stop,
+        least=least,
+        deadline=context.deadline,
+    )
+    return [
+        _proposal(place, done, task)
+        for place, some in _read(placed, shown, search)
+        for done in some
+    ]
 
 
 def _proposal(place: Placed, done: Completion, task: Task) -> Proposal:

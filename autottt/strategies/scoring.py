@@ -14,7 +14,7 @@ from autottt.adapters.tasks.formats import Shown
 from autottt.adapters.tasks.views import View
 from autottt.strategies.base import RunContext
 from autottt.strategies.encoding import reply_tokens
-from autottt.strategies.proposals import Placed, parts, place_prompts
+from autottt.strategies.proposals import parts, place_prompts
 from autottt.strategies.rivals import Scored
 from autottt.strategies.vote import MAX_CANDIDATES
 from autottt.types import Candidate, Task, Value
@@ -42,7 +42,7 @@ def scores(
         switch()
         placed, _ = place_prompts(task, dealt, context, shown=shown)
         placed = [place for place in placed if candidates[place.query]]
-        for some in _parts(placed, shown):
+        for some in parts(placed, shown, AT_ONCE):
             if context.seconds_left() == 0:
                 return None
             answers = [
@@ -61,13 +61,6 @@ def scores(
                     sums[place.query][i] += score
     means = [[s / n for s in of] for of, n in zip(sums, counts, strict=True)]
     return Scored(means, replies, prompts)
-
-
-def _parts(placed: Sequence[Placed], shown: Shown) -> list[Sequence[Placed]]:
-    """What is scored between two looks at the clock."""
-    if shown == "prefix":  # all prefixes are on
-        return [some for some in parts(placed, shown) if some]
-    return [placed[begin : begin + AT_ONCE] for begin in range(0, len(placed), AT_ONCE)]
 
 
 def deal(views: Sequence[View], members: Sequence[Member]) -> list[tuple[Sequence[View], Member]]:
