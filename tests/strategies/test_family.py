@@ -262,11 +262,14 @@ def test_another_query_costs_no_training(model: HuggingFaceModel, name: str) -> 
     fresh = strategy.run(asked, RunContext(model))
     again = strategy.run(asked, context)
     assert (first.reused, fresh.reused, again.reused) == (False, False, True)
-    assert again.candidates == fresh.candidates
+    (got,), (expected,) = again.candidates[0], fresh.candidates[0]
+    assert (got.output, got.score) == (expected.output, expected.score)
+    # a GPU adds in any order
+    assert got.log_probability == pytest.approx(expected.log_probability, abs=1e-3)
     assert "adapter reused" in again.stop_reason
     known = {k: v for k, v in fresh.evidence.items() if not k.endswith("_seconds")}
     reused = {k: v for k, v in again.evidence.items() if not k.endswith("_seconds")}
-    assert reused == pytest.approx(known, rel=1e-4)  # a GPU adds in any order
+    assert reused == pytest.approx(known, rel=1e-4, abs=1e-3)
     assert "look1_loss" in known
     assert "look1_seconds" not in again.evidence
 
