@@ -187,10 +187,10 @@ def test_a_human_sees_grids_decisions_cost_and_restoration(tmp_path: Path) -> No
 
 
 def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) -> None:
-    """Model, gate, price, strategy, deadline, seed and attempts are passed on as given."""
+    """Model, gate, price, deadline, seed and attempts are passed on as given."""
     path = write(tmp_path / "swap.json")
     done = run(
-        *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5", "--strategy", "ttt"),
+        *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
         *(
             "--adapters",
@@ -214,7 +214,7 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
         "budget": Budget(price=0.5),
         "explore": 0.1,
         "log": tmp_path / "log",
-        "strategy": "ttt",
+        "strategy": None,
         "deadline": 2.5,
         "seed": 7,
         "attempts": 3,
@@ -224,6 +224,42 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
             dtype="float32", format="plain", lora_targets=("q_proj", "v_proj")
         ),
     }
+
+
+def test_a_strategy_and_a_risk_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) -> None:
+    """A strategy alone; of a risk also how sure, and what to do without a certificate."""
+    path = write(tmp_path / "swap.json")
+    assert run("solve", path, "--strategy", "ttt", "--json").exit_code == 0
+    assert (solver.seen["strategy"], solver.seen["budget"]) == ("ttt", Budget())
+    sure = "--confidence", "0.8", "--uncertified", "answer"
+    assert run("solve", path, "--risk", "0.1", *sure, "--json").exit_code == 0
+    assert solver.seen["budget"] == Budget(risk=0.1, confidence=0.8, uncertified="answer")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--strategy", "icl", "--price", "0"), "--price"),
+        (("--strategy", "icl", "--mean-seconds", "2"), "--mean-seconds"),
+        (("--strategy", "icl", "--risk", "0.1"), "--risk"),
+        (("--strategy", "icl", "--explore", "0.1"), "--explore"),
+        (("--confidence", "0.8"), "--confidence"),
+        (("--uncertified", "answer"), "--uncertified"),
+    ],
+)
+def test_options_that_nothing_would_hear_are_refused(
+    tmp_path: Path, options: tuple[str, ...], named: str
+) -> None:
+    """What a policy takes beside a forced strategy, and what a risk takes without one."""
+    path = write(tmp_path / "swap.json")
+    commands = [["solve", path]]
+    if named in ("--price", "--explore"):
+        commands.append(["run", path, "--out", str(tmp_path / "out")])
+    for command in commands:
+        refused = run(*command, *options)
+        assert refused.exit_code == 2
+        assert f"{named} means nothing" in refused.stderr
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

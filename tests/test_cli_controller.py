@@ -14,9 +14,12 @@ from typer.testing import CliRunner, Result
 from autottt.adapters.tasks.files import load_tasks
 from autottt.cli import app
 from autottt.controller.difficulty import load_gate
+from autottt.controller.experience import not_measured, outcomes_of, read_traces
 from autottt.controller.outcomes import Outcome, append_outcome, read_outcomes
+from autottt.evaluation.collect import measure
 from autottt.record import is_right
 from autottt.solver import Solver
+from autottt.strategies.base import RunContext
 
 PUBLISHED = "bbh_llama31_8b_outcomes.csv"
 World = Callable[..., list[Outcome]]
@@ -285,11 +288,14 @@ def test_a_running_system_learns_from_feedback(tmp_path: Path) -> None:
         verdict = "right" if is_right(task, answer.answers) else "wrong"
         assert run("feedback", task.id, verdict, "--log", log).exit_code == 0
     shipped = Path(__file__).parents[1] / "autottt" / "assets" / "embedded" / "outcomes.jsonl"
-    sample = write(tmp_path / "some.jsonl", read_outcomes(shipped)[:40])
+    measured = measure(short[0], "mine", RunContext(solver.model), ["ttt-fast+search"])
+    sample = write(tmp_path / "some.jsonl", [*read_outcomes(shipped)[:40], measured])
     arm = "--arm", "ttt-fast+search"  # fitting to few arms is enough here, and quick
     done = run("fit", sample, "--update", log, *arm, "--out", tmp_path / "gate.json")
     assert done.exit_code == 0, done.output
     assert "3 tasks with feedback" in done.stderr
+    left = not_measured(outcomes_of(read_traces(log)), [measured])
+    assert {o.task_id for o in left} == {task.id for task in short[1:]}
     refused = run("evaluate", "--traces", log)
     assert refused.exit_code == 2
     assert "explore more" in refused.stderr

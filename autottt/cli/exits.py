@@ -10,7 +10,7 @@ import functools
 import importlib.util
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ParamSpec
 
@@ -22,6 +22,7 @@ from autottt.errors import AutotttError, InputError
 P = ParamSpec("P")
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 MAX_SEED = 2**32 - 1
+FORCED = "with --strategy, which leaves nothing to decide"
 
 
 def guarded(command: Callable[P, None]) -> Callable[P, None]:
@@ -72,6 +73,13 @@ def not_negative(name: str, value: float | None) -> None:
     """Raises `InputError` unless the value is absent or a finite number of zero or more."""
     if value is not None and not (math.isfinite(value) and value >= 0):
         raise InputError(f"{name} is a number of zero or more, not {value:g}")
+
+
+def unheard(where: str, options: Mapping[str, object]) -> None:
+    """Raises `InputError` where one of the options was given, as nothing would hear it."""
+    for name, given in options.items():
+        if given not in (None, "") and given is not False and given != []:
+            raise InputError(f"{name} means nothing {where}; leave it out")
 
 
 def valid_seed(seed: int, name: str = "--seed") -> None:

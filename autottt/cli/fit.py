@@ -172,7 +172,7 @@ def fit(
         if not log.is_file():
             raise InputError(f"no such file: {log}; `autottt solve --log {log}` writes traces")
     from autottt.controller.cost import timed_as
-    from autottt.controller.experience import outcomes_of, read_traces
+    from autottt.controller.experience import not_measured, outcomes_of, read_traces
     from autottt.controller.outcomes import distinct, read_outcomes
     from autottt.evaluation.calibrate import calibrated, regrouped
     from autottt.evaluation.collect import group_of
@@ -188,17 +188,13 @@ def fit(
     if unknown:
         raise InputError(f"no task in the logs was run with {', '.join(sorted(unknown))}")
     arm = arm or _common_arms(outcomes)
-    whole = {(o.task_id, o.model, o.seed): o.task for o in outcomes}  # with every arm
     groups = {o.task_id: o.group for o in outcomes}
-    learnt: dict[tuple[object, ...], Outcome] = {}
+    learnt: list[Outcome] = []
     for path in update or ():
         seen = outcomes_of(read_traces(path), lambda task: groups.get(task) or group_of(task))
         typer.echo(f"{len(seen)} tasks with feedback in {path}", err=True)
-        learnt |= {(o.task_id, o.task, o.model, o.seed): o for o in seen}
-    for outcome in learnt.values():
-        key = outcome.task_id, outcome.model, outcome.seed
-        if key not in whole or (whole[key] and outcome.task and whole[key] != outcome.task):
-            outcomes.append(outcome)
+        learnt += seen
+    outcomes += not_measured(learnt, outcomes)
     every = regrouped([*outcomes, *read(certify or [])])
     outcomes, kept = every[: len(outcomes)], every[len(outcomes) :]
     gate = calibrated(outcomes, certify=kept, arms=arm)

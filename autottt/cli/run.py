@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autottt.adapters.tasks.printable import printable
-from autottt.cli.exits import apart, not_negative, positive, share, valid_seed, writable
+from autottt.cli.exits import (
+    FORCED,
+    apart,
+    not_negative,
+    positive,
+    share,
+    unheard,
+    valid_seed,
+    writable,
+)
 from autottt.cli.sources import (
     AnswerKind,
     Choices,
@@ -168,6 +177,8 @@ def run(
         prompts=prompts,
         lora_targets=lora_targets,
     )
+    if strategy is not None:
+        unheard(FORCED, {"--price": price, "--explore": explore or None})
     if strategy is not None and needs_related(known_strategy(strategy)):
         raise InputError(
             f"{strategy} shares one adapter among tasks, and `run` takes them one by one; use "
@@ -248,8 +259,7 @@ def _source(tasks: str, table: TableSettings, queries: int | None, out: Path) ->
         apart(out, tasks)
         return Known([first_queries(task, queries) for task in load_tasks(tasks, table, but=out)])
     table.refuse("stdin")
-    if queries is not None:
-        raise InputError("--queries means nothing for tasks on stdin; leave it out")
+    unheard("for tasks on stdin", {"--queries": queries})
     if sys.stdin.isatty():
         raise InputError("there is nothing on stdin; pipe one JSON task a line into it")
     return Stream(sys.stdin.fileno())

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from autottt.cli.exits import (
+    FORCED,
     not_negative,
     positive,
     share,
+    unheard,
     valid_seed,
     writable,
 )
@@ -100,11 +102,16 @@ def solve(
         float | None,
         typer.Option(help="Instead of a price: the share of what training finds to miss."),
     ] = None,
-    confidence: Annotated[float, typer.Option(help="How sure a --risk must be.")] = 0.9,
+    confidence: Annotated[
+        float | None, typer.Option(help="How sure a --risk must be; 0.9 by default.")
+    ] = None,
     uncertified: Annotated[
-        str,
-        typer.Option(help="Where a --risk cannot be certified: escalate always, or answer always."),
-    ] = "escalate",
+        str | None,
+        typer.Option(
+            help="Where a --risk cannot be certified: escalate always, the default, or answer "
+            "always."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     attempts: Annotated[int, typer.Option(help="Candidates per query.")] = 2,
     as_json: Annotated[
@@ -157,14 +164,26 @@ def solve(
     valid_seed(seed)
     positive("--queries", queries)
     from autottt.controller.budget import Budget
+    from autottt.controller.certificate import CONFIDENCE
 
-    budget = Budget(price, mean_seconds, risk, confidence, cast("Fallback", uncertified))
+    sure = {"--confidence": confidence, "--uncertified": uncertified}
+    if risk is None:
+        unheard("without --risk", sure)
     if strategy is not None:
+        of_policy = {"--price": price, "--mean-seconds": mean_seconds, "--risk": risk}
+        unheard(FORCED, {**of_policy, "--explore": explore or None})
         known_strategy(strategy)
+    budget = Budget(
+        price,
+        mean_seconds,
+        risk,
+        CONFIDENCE if confidence is None else confidence,
+        cast("Fallback", uncertified or "escalate"),
+    )
     form = answer_format(answer, choices)
     table = table_settings(demonstrations, columns, seed, instruction, form)
     if task is None:
-        _unheard(
+        unheard(
             "without the name of a source",
             {
                 "--columns": columns,
@@ -184,7 +203,7 @@ def solve(
     elif example or query:
         raise InputError("give tasks by name, or by --example and --query, not both")
     else:
-        _unheard("for tasks of a source", {"--domain": domain})
+        unheard("for tasks of a source", {"--domain": domain})
         tasks = choose_tasks(task, limit=limit, every=every, table=table)
     tasks = [first_queries(one, queries) for one in tasks]
     settings = model_settings(
@@ -217,10 +236,3 @@ def solve(
         solve_as_json(tasks, options)
     else:
         solve_for_a_human(tasks, options)
-
-
-def _unheard(where: str, options: dict[str, object]) -> None:
-    """Raises `InputError` where one of the options was given, as nothing would hear it."""
-    for name, given in options.items():
-        if given:
-            raise InputError(f"{name} means nothing {where}; leave it out")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Trace:
     """One answered task: the model's fingerprint, the probe's features, the answer, and if known
-    whether it was right and the task's hash (`outcomes.task_hash`), which older traces lack."""
+    whether it was right and the task's hash (`outcomes.asked_hash`), which older traces lack."""
 
     model: str
     features: dict[str, float]
@@ -125,9 +125,26 @@ def outcomes_of(
                 )
         task, features = answer.task_id, trace.features
         found.append(
-            Outcome(task, group_of(task), trace.model, answer.seed, features, arms, task=trace.task)
+            Outcome(
+                task, group_of(task), trace.model, answer.seed, features, arms, asked=trace.task
+            )
         )
     return found
+
+
+def not_measured(learnt: Iterable[Outcome], measured: Iterable[Outcome]) -> list[Outcome]:
+    """Of what was learnt from traces what no log measured with every arm; of one task the last.
+
+    A log without hashes of what was asked is taken to mean the same task by the same id.
+    """
+    known = {(o.task_id, o.model, o.seed): o.asked for o in measured}
+    last = {(o.task_id, o.asked, o.model, o.seed): o for o in learnt}
+    return [o for o in last.values() if not _known(o, known)]
+
+
+def _known(outcome: Outcome, known: dict[tuple[str, str, int], str | None]) -> bool:
+    key = outcome.task_id, outcome.model, outcome.seed
+    return key in known and (None in (known[key], outcome.asked) or known[key] == outcome.asked)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, JSON]]:

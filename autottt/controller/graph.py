@@ -24,7 +24,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 
 from autottt.controller.lines import append_line
-from autottt.controller.outcomes import ABANDONED, ICL_VOTE, task_hash
+from autottt.controller.outcomes import ABANDONED, ICL_VOTE, asked_hash
 from autottt.controller.policy import best_in_hand, decide, explored, verdict
 from autottt.controller.probe import agreement, run_probe
 from autottt.controller.state import UNLOGGED, SolveContext, SolveState
@@ -246,7 +246,7 @@ def _record(state: SolveState, runtime: Runtime[SolveContext]) -> SolveState:
     known = {name: x for name, x in state["features"].items() if math.isfinite(x)}
     try:
         told = {"model": context.model.fingerprint, "features": known}
-        append_line(context.log, {**told, "task": task_hash(_task(state)), **answer})
+        append_line(context.log, {**told, "task": asked_hash(_task(state)), **answer})
     except OSError as error:
         if context.resumable:
             raise StorageError(

@@ -40,6 +40,11 @@ def task_hash(task: Task) -> str:
     return hashlib.sha256(json.dumps(asdict(replace(task, priority=0))).encode()).hexdigest()[:16]
 
 
+def asked_hash(task: Task) -> str:
+    """That of what a model is asked, which is the same whether the targets are known or not."""
+    return task_hash(replace(task, targets=None))
+
+
 def own_seconds(attempt: Attempt) -> float:
     """What an attempt takes by itself: with a training that it reused, without comparing."""
     evidence = attempt.evidence
@@ -71,8 +76,9 @@ class Outcome:
     """One task answered by every arm.
 
     `group` is the task's family, which cross-validation keeps together; `model` is the model's
-    fingerprint; `task` a hash of all that the task holds, where it is known. A feature that is not
-    finite is missing: the log holds null, and NaN is read.
+    fingerprint; `task` a hash of all that the task holds and `asked` of that without its targets,
+    where they are known. A feature that is not finite is missing: the log holds null, and NaN is
+    read.
     """
 
     task_id: str
@@ -83,6 +89,7 @@ class Outcome:
     arms: dict[str, ArmOutcome]
     version: int = VERSION
     task: str | None = None
+    asked: str | None = None
 
 
 def append_outcome(path: str | Path, outcome: Outcome) -> None:
@@ -175,6 +182,7 @@ class _OutcomeRecord(BaseModel):
     arms: dict[str, _ArmRecord]
     version: Literal[1]
     task: str | None = None
+    asked: str | None = None
 
 
 def _decode(line: bytes, where: str) -> Outcome:
@@ -207,6 +215,7 @@ def _parse(value: object, where: str) -> Outcome:
         features=_or_nan(record.features),
         arms=arms,
         task=record.task,
+        asked=record.asked,
     )
 
 

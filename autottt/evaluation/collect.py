@@ -26,6 +26,7 @@ from autottt.controller.outcomes import (
     ArmOutcome,
     Outcome,
     append_outcome,
+    asked_hash,
     own_seconds,
     read_outcomes,
     task_hash,
@@ -277,9 +278,16 @@ def measure(task: Task, group: str, context: RunContext, strategies: Sequence[st
         if name != ICL_VOTE:
             beside = replace(context, rivals=probe.attempt.winners)
             arms[name] = _run(get(name), task, beside, probe.attempt)
-    model = context.model.fingerprint
-    hashed = task_hash(task)
-    return Outcome(task.id, group, model, context.seed, probe.features, arms, task=hashed)
+    return Outcome(
+        task.id,
+        group,
+        context.model.fingerprint,
+        context.seed,
+        probe.features,
+        arms,
+        task=task_hash(task),
+        asked=asked_hash(task),
+    )
 
 
 def _run(strategy: Strategy, task: Task, context: RunContext, probe: Attempt) -> ArmOutcome:

@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autottt.controller.difficulty import fit_gate
-from autottt.controller.experience import Trace, give_feedback, outcomes_of, read_traces
+from autottt.controller.experience import (
+    Trace,
+    give_feedback,
+    not_measured,
+    outcomes_of,
+    read_traces,
+)
+from autottt.controller.outcomes import Outcome
 from autottt.errors import InputError, UnknownNameError
 from autottt.serialise import to_json
 from autottt.types import Answer, Attempt, Candidate
@@ -33,6 +40,17 @@ def trace(
     with path.open("a") as file:
         told = {"model": "m", "features": {"vote_share": 0.5}, "task": hashed}
         file.write(json.dumps({**told, **to_json(whole)}) + "\n")
+
+
+def test_what_was_measured_counts_once() -> None:
+    """By id, model and seed, unless something else was asked under that id; of two the last."""
+    one = Outcome("t", "g", "m", 0, {}, {}, asked="a")
+    again, other = replace(one, group="h"), replace(one, asked="b")
+    assert not_measured([one, again], []) == [again]
+    assert not_measured([one, other], [one]) == [other]
+    assert not_measured([one], [replace(one, asked=None)]) == []
+    assert not_measured([replace(one, asked=None)], [one]) == []
+    assert not_measured([one], [replace(one, seed=1)]) == [one]
 
 
 def test_feedback_says_what_it_can_of_every_attempt(tmp_path: Path) -> None:
@@ -125,7 +143,7 @@ def test_tasks_of_one_id_are_told_apart(tmp_path: Path) -> None:
     give_feedback(path, "task", right=False)
     trace(path, "task", vote, answer="icl-vote", hashed="a")
     assert [(t.task, t.right) for t in read_traces(path)] == [("b", False), ("a", True)]
-    assert [o.task for o in outcomes_of(read_traces(path))] == ["b", "a"]
+    assert [o.asked for o in outcomes_of(read_traces(path))] == ["b", "a"]
 
 
 def test_wrong_answers_of_a_training_are_learnt_from_like_right_ones() -> None:
