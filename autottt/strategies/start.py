@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,7 @@ from autottt.adapters.models.base import (
 )
 from autottt.strategies.base import TRAINING_SHARE, RunContext
 from autottt.strategies.sequences import ROWS, all_outputs, demonstration_sequence, held_out
+from autottt.strategies.step_rows import rows_in_memory, short_of_memory
 from autottt.types import Task
 
 SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
@@ -37,7 +38,8 @@ class Start(Protocol):
     ) -> tuple[str, bool]:
         """Put the weights in the session's first place.
 
-        Returns what they are, for the trace, and whether no deadline cut them short.
+        Returns what they are, for the trace, and whether they are all that they are to be: no
+        deadline cut them short, and memory did for their rows.
         """
 
     def origin(self, task: Task, context: RunContext) -> str:
@@ -125,25 +127,32 @@ class Shared:
             f"{ROWS} {self!r} {as_read([t for _, t in tasks], context.model)}",
             context.seed,
         )
+        note = f"from an adapter shared by {len(tasks)} tasks"
         known = None if context.adapters is None else context.adapters.get(key)
         if known is None:
-            known = self._train([t for _, t in tasks], context, session)
+            rows = rows_in_memory(self.batch, [t for _, t in tasks], context.model)
+            known = self._train([t for _, t in tasks], rows, context, session)
+            if rows < self.batch:
+                session.load(0, known.states[0])
+                return f"{note}, {short_of_memory(rows)}", False
         cut = known.records[0].stop_reason == "deadline"
         if context.adapters is not None and key not in context.adapters and not cut:
             context.adapters.put(key, known)
         session.load(0, known.states[0])
-        return f"from an adapter shared by {len(tasks)} tasks", not cut
+        return note, not cut
 
     def origin(self, task: Task, context: RunContext) -> str:
         keys = sorted({demonstrations_key(t) for t in (task, *context.related)})
         return hashlib.sha256("".join(keys).encode()).hexdigest()
 
-    def _train(self, tasks: Sequence[Task], context: RunContext, session: Session) -> StoredAdapter:
+    def _train(
+        self, tasks: Sequence[Task], size: int, context: RunContext, session: Session
+    ) -> StoredAdapter:
         begin = time.perf_counter()
 
         def rows(step: int) -> list[TokenSequence]:
             rng = np.random.default_rng([context.seed, step])
-            chosen = rng.integers(len(tasks), size=self.batch)
+            chosen = rng.integers(len(tasks), size=size)
             return [all_outputs(tasks[int(i)], rng, context.model) for i in chosen]
 
         fresh, left = session.state(0), context.seconds_left()  # half of it is for its own training
@@ -158,6 +167,11 @@ class Shared:
         known = StoredAdapter([session.state(0)], (record,), time.perf_counter() - begin)
         session.load(0, fresh)
         return known
+
+
+def with_fewer_rows(start: Start) -> Start:
+    """The start for another try after memory ran out: a shared training with half the rows."""
+    return replace(start, batch=max(1, start.batch // 2)) if isinstance(start, Shared) else start
 
 
 def adapter_shape(adapter: AdapterSettings, model: LanguageModel) -> str:

@@ -23,7 +23,6 @@ from autottt.adapters.models.base import (
     AdapterSettings,
     Batches,
     HeldOut,
-    LanguageModel,
     Look,
     LoraSettings,
     Session,
@@ -42,7 +41,7 @@ from autottt.strategies.answering import (
 )
 from autottt.strategies.base import COMPARING_SECONDS, OVER_ICL, RunContext
 from autottt.strategies.proposals import fits
-from autottt.strategies.sequences import ROWS, Form, all_outputs, demonstration_sequence, held_out
+from autottt.strategies.sequences import ROWS, Form, all_outputs, held_out
 from autottt.strategies.start import (
     Fresh,
     Start,
@@ -50,6 +49,14 @@ from autottt.strategies.start import (
     as_read,
     demonstrations_key,
     embedding,
+    with_fewer_rows,
+)
+from autottt.strategies.step_rows import (
+    in_words,
+    row_length,
+    rows_fitting,
+    rows_in_memory,
+    short_of_memory,
 )
 from autottt.strategies.training_evidence import Looking, looks, losses, reasons
 from autottt.types import Attempt, Task
@@ -105,7 +112,8 @@ class TTT:
         if not rows:
             raise StrategyError(_no_room(1))
         try:
-            attempt = replace(self, batch=rows, step_tokens=None)._run(task, context)
+            fewer = replace(self, batch=rows, step_tokens=None, start=with_fewer_rows(self.start))
+            attempt = fewer._run(task, context)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -139,7 +147,7 @@ class TTT:
                 )
                 return
             rows = [self._wanted(task, context) for task in todo]
-            if _fitting([place for own in places for place in own], context.model) < max(rows):
+            if rows_fitting([place for own in places for place in own], context.model) < max(rows):
                 log.warning(
                     "a step of %d tasks is predicted to need more memory than is free, so they are "
                     "not trained together; fewer at once would do",
@@ -164,12 +172,13 @@ class TTT:
                 note, whole = self.start.load(task, context, session, self.adapter)
                 rows = self._rows(task, context)
                 if rows < self._wanted(task, context):
-                    short = f"{_in_words(rows)} a step, as memory is short"
+                    short = short_of_memory(rows)
                 places = self._places(task, context)
                 (stored,) = self._train([places], [rows], context, session, look)
                 if look.reason is not None:
                     raise AbandonedError(look.reason, look.evidence)
-                stored = replace(stored, seconds=time.perf_counter() - started)
+                spent = time.perf_counter() - started
+                stored = replace(stored, seconds=spent, looks=look.progress)
             else:
                 stored, note = known, "adapter reused"
                 for place, state in enumerate(known.states):
@@ -196,7 +205,7 @@ class TTT:
                 **answered.evidence,
                 **losses(records),
                 **looks(records, self.training.check_every),
-                **look.progress,
+                **stored.looks,
                 "training_seconds": stored.seconds,
             },
             memory=context.model.peak_bytes(),
@@ -328,20 +337,13 @@ class TTT:
 
     def _wanted(self, task: Task, context: RunContext) -> int:
         """How many rows a step has where memory is no matter."""
-        length = _length(task, context.model)
+        length = row_length(task, context.model)
         fitting = self.batch if self.step_tokens is None else self.step_tokens // length
         return max(min(2, self.batch), min(self.batch, fitting))
 
     def _rows(self, task: Task, context: RunContext) -> int:
         """How many rows a step has; raises `StrategyError` where memory has room for none."""
-        most = _fitting([task], context.model)
-        if most < 1:
-            length = _length(task, context.model)
-            raise StrategyError(
-                f"training on {length} tokens is predicted to need more memory than is free; a "
-                "shorter task or a smaller model needs less"
-            )
-        return min(self._wanted(task, context), most)
+        return rows_in_memory(self._wanted(task, context), [task], context.model)
 
     def _held_out(self, task: Task, context: RunContext) -> HeldOut:
         turns = len(task.demonstrations)
@@ -364,24 +366,9 @@ class TTT:
         )
 
 
-def _length(task: Task, model: LanguageModel) -> int:
-    """How many tokens a training row has, about."""
-    return max(1, len(demonstration_sequence(task, model).ids))
-
-
-def _fitting(places: Sequence[Task], model: LanguageModel) -> int:
-    """How many rows of each of these a step has memory for, by prediction."""
-    longest = max(_length(task, model) for task in places)
-    return model.training_rows(longest) // len(places)
-
-
-def _in_words(count: int) -> str:
-    return f"{count} row{'s' * (count > 1)}"
-
-
 def _no_room(rows: int) -> str:
     return (
-        f"out of memory, even with {_in_words(rows)} a step; a smaller model, a shorter task or a "
+        f"out of memory, even with {in_words(rows)} a step; a smaller model, a shorter task or a "
         "lower rank needs less"
     )
 

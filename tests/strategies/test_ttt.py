@@ -14,6 +14,7 @@ from autottt.adapters.models.base import Completion, TrainRecord, TrainSettings
 from autottt.adapters.models.fake import FakeModel
 from autottt.errors import StrategyError
 from autottt.strategies.base import RunContext
+from autottt.strategies.start import Shared
 from autottt.strategies.ttt import TTT
 from autottt.strategies.ttt_kv import KVPrefix
 from autottt.types import Answer, Grid, Task, Value
@@ -36,6 +37,7 @@ class Narrow(FakeModel):
     """A model with room for so many rows, which notes those of each training, place by place."""
 
     room = 1000
+    bears = 1000  # rows of a step, whatever is predicted
     answers = True  # whether memory does for answering
     noted: list[list[int]]
 
@@ -43,7 +45,10 @@ class Narrow(FakeModel):
         return self.room
 
     def train(self, batches: Sequence[Any], *args: Any, **given: Any) -> list[TrainRecord]:
-        self.noted.append([len(batch(0)) for batch in batches])
+        rows = [len(batch(0)) for batch in batches]
+        self.noted.append(rows)
+        if max(rows) > self.bears:
+            raise MemoryError
         return super().train(batches, *args, **given)
 
     def generate(self, prompts: Sequence[Sequence[int]], **given: Any) -> list[Completion]:
@@ -111,6 +116,26 @@ def test_rows_cut_by_memory_are_told_and_not_kept(model: Narrow) -> None:
     assert not whole.reused
     assert FEW.run(task(), context).reused
     assert model.noted == [[3], [1], [ROWS]]
+
+
+def test_a_shared_training_has_the_rows_that_memory_has_room_for(model: Narrow) -> None:
+    """As predicted, which is told and not kept; where that was wrong, half of them."""
+    related = task(1), task(2)
+    context = RunContext(model, adapters=AdapterCache(), related=related)
+    strategy = replace(FEW, start=Shared(training=FEW.training))
+    model.room = 3
+    told = strategy.run(related[0], context).stop_reason
+    few = "3 rows a step, as memory is short"
+    assert told == f"all steps; from an adapter shared by 2 tasks, {few}; {few}"
+    assert context.adapters is not None
+    assert len(context.adapters) == 0
+    model.room, model.bears = ROWS, ROWS // 2
+    told = strategy.run(related[0], context).stop_reason
+    assert "4 rows a step after running out of memory" in told
+    assert model.noted == [[3], [3], [ROWS], [4], [4]]
+    model.room = 0
+    with pytest.raises(StrategyError, match="more memory than is free"):
+        strategy.run(related[1], context)
 
 
 def test_a_prefix_needs_one_row_a_view_whatever_is_predicted(model: Narrow) -> None:

@@ -19,7 +19,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -66,13 +66,15 @@ class AdapterKey:
 class StoredAdapter:
     """The weights of every place, how their training went, and the seconds that it took.
 
-    `embedding` describes the demonstrations, for finding similar ones; it may be empty.
+    `embedding` describes the demonstrations, for finding similar ones; it may be empty. `looks` is
+    how far the training was at each look at it, by name, as the evidence of an attempt has it.
     """
 
     states: States
     records: tuple[TrainRecord, ...]
     seconds: float
     embedding: tuple[float, ...] = ()
+    looks: dict[str, float] = field(default_factory=dict)
 
 
 class AdapterCache:
@@ -280,6 +282,7 @@ def _encode(key: AdapterKey, adapter: StoredAdapter) -> bytes:
         "records": [asdict(record) for record in adapter.records],
         "seconds": adapter.seconds,
         "embedding": list(adapter.embedding),
+        "looks": adapter.looks,
         "digest": _digest(tensors),
     }
     blob: bytes = save(tensors, metadata={HEADER: json.dumps(header)})
@@ -301,7 +304,8 @@ def _decode(name: str, blob: bytes) -> tuple[AdapterKey, StoredAdapter] | None:
             number, _, inner = place.partition("/")
             states[int(number)][inner] = value
         records = tuple(_record(record) for record in header["records"])
-        return key, StoredAdapter(states, records, float(header["seconds"]), embedding)
+        looks = {str(name): float(x) for name, x in header.get("looks", {}).items()}  # newer ones
+        return key, StoredAdapter(states, records, float(header["seconds"]), embedding, looks)
     except (SafetensorError, *DAMAGE) as error:
         log.warning("cached adapter %s is damaged and is ignored: %s", name, error)
         return None

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ def adapter(value: float = 1.0, size: int = 8, like: tuple[float, ...] = ()) -> 
     """Two places of one tensor each, with a record that holds everything a record may."""
     record = TrainRecord(2, 30, (0.5, 0.25), "all steps", (Check(0, 1.0, 0.0),), Check(2, 0.1, 0.5))
     states = [{"layer.a": torch.full((size,), value + place)} for place in range(2)]
-    return StoredAdapter(states, (record, record), 1.5, like)
+    return StoredAdapter(states, (record, record), 1.5, like, {"look1_seconds": 0.5})
 
 
 def equal(a: StoredAdapter, b: StoredAdapter) -> bool:
@@ -36,7 +36,7 @@ def equal(a: StoredAdapter, b: StoredAdapter) -> bool:
         x.keys() == y.keys() and all(torch.equal(x[name], y[name]) for name in x)
         for x, y in zip(a.states, b.states, strict=True)
     )
-    return same and (a.records, a.seconds, a.embedding) == (b.records, b.seconds, b.embedding)
+    return same and replace(a, states=[]) == replace(b, states=[])
 
 
 @pytest.fixture(params=["folder", "memory"])
