@@ -26,7 +26,7 @@ MAX_SIDE = 30
 MAX_LINE = 256  # a grid of one row may be longer than MAX_SIDE
 COLOURS = 10
 WHOLE = 2**63  # a whole number of a sequence is from -WHOLE to WHOLE - 1, as formats hold these
-_QUOTED = re.compile(r"[-+]?[0-9]+")
+NUMERAL = re.compile(r"[-+]?[0-9]+")
 
 
 def as_grid(rows: Sequence[Sequence[int]]) -> Grid:
@@ -193,7 +193,7 @@ class Task:
         """
         items = [i for v in self._values() if not isinstance(v, str) for i in v]
         symbols = [i for i in items if isinstance(i, str)]
-        if symbols and all(map(_QUOTED.fullmatch, symbols)):
+        if symbols and all(map(NUMERAL.fullmatch, symbols)):
             raise TaskError(
                 f"every symbol of the sequences is a number in quotes: {_short(symbols[0])}; "
                 "write numbers without quotes; a row of a grid is a list of colours"

@@ -3,9 +3,9 @@
 A `GridView` renames colours, applies one of the eight symmetries of the square to every grid, and
 reorders the demonstrations. A `TextView` reorders them too, and the options of questions that list
 some, marks those by other symbols, and puts the instruction in other words. A `SequenceView`
-reorders them and renames symbols; numbers mean something and stay. The answer to a viewed task,
-inverted, is an answer to the task. The module draws views; what a strategy does with them is its
-own affair.
+reorders them and renames symbols; numbers mean something and stay, as symbols of digits do. The
+answer to a viewed task, inverted, is an answer to the task. The module draws views; what a strategy
+does with them is its own affair.
 """
 
 from __future__ import annotations
@@ -19,7 +19,17 @@ import numpy as np
 
 from autottt.adapters.tasks.options import LETTERS, SYMBOLS, Options, find_options, option_marks
 from autottt.errors import TaskError
-from autottt.types import COLOURS, Example, Grid, Items, Task, Value, domain_of
+from autottt.types import (
+    COLOURS,
+    MAX_SIDE,
+    NUMERAL,
+    Example,
+    Grid,
+    Items,
+    Task,
+    Value,
+    domain_of,
+)
 
 IDENTITY_COLOURS = tuple(range(COLOURS))
 WORDINGS = (  # of an instruction
@@ -56,6 +66,7 @@ SYMMETRIES: dict[str, tuple[Callable[[Grid], Grid], ...]] = {
     "anti-transpose": (_transpose, _flip_columns, _flip_rows),
 }
 LINE_SYMMETRIES = ("identity", "flip-columns")
+UPRIGHT = ("identity", "flip-columns", "flip-rows", "rotate-180")  # rows stay rows
 
 
 @dataclass(frozen=True)
@@ -278,20 +289,33 @@ def _changed(
 
 def is_line(task: Task) -> bool:
     """Whether the task is one of grids, and every one of them has one row."""
+    return task.domain == "grid" and all(len(v) == 1 for v in _shown(task))
+
+
+def _shown(task: Task) -> list[Value]:
     values = [v for e in task.demonstrations for v in (e.input, e.output)]
-    return task.domain == "grid" and all(len(v) == 1 for v in [*values, *task.queries])
+    return [*values, *task.queries]
+
+
+def _symmetries(task: Task) -> tuple[str, ...]:
+    """Those of a line, those of a row that is too long for a column, or all."""
+    if is_line(task):
+        return LINE_SYMMETRIES
+    long = any(len(_grid(v)[0]) > MAX_SIDE for v in _shown(task))
+    return UPRIGHT if long else tuple(SYMMETRIES)
 
 
 def draw_views(task: Task, n: int, rng: np.random.Generator) -> list[View]:
     """`n` views, the identity first, covering the symmetries before any is repeated.
 
-    Line tasks use the identity and the left-right flip only. Colour 0, the background, stays.
+    Line tasks use the identity and the left-right flip only, and rows that are longer than a column
+    may be stay rows. Colour 0, the background, stays.
     """
     if task.domain == "text":
         return [TextView(), *(_draw_text(task, place, rng) for place in range(1, n))]
     if task.domain == "sequence":
         return [SequenceView(), *(_draw_sequence(task, rng) for _ in range(1, n))]
-    names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
+    names = _symmetries(task)
     views: list[View] = [GridView()]
     pool: list[str] = []
     while len(views) < n:
@@ -313,7 +337,7 @@ def draw_view(task: Task, rng: np.random.Generator) -> View:
         return _draw_text(task, int(rng.integers(len(WORDINGS))), rng)
     if task.domain == "sequence":
         return _draw_sequence(task, rng)
-    names = LINE_SYMMETRIES if is_line(task) else tuple(SYMMETRIES)
+    names = _symmetries(task)
     order = _draw_order(len(task.demonstrations), rng)
     return GridView(names[int(rng.integers(len(names)))], _draw_colours(rng), order)
 
@@ -340,9 +364,8 @@ def _draw_text(task: Task, place: int, rng: np.random.Generator) -> TextView:
 
 def _draw_sequence(task: Task, rng: np.random.Generator) -> SequenceView:
     order = _draw_order(len(task.demonstrations), rng)
-    values = [v for e in task.demonstrations for v in (e.input, e.output)]
-    found = {item for v in [*values, *task.queries] for item in _items(v) if isinstance(item, str)}
-    symbols = sorted(found)
+    items = {item for v in _shown(task) for item in _items(v) if isinstance(item, str)}
+    symbols = sorted(item for item in items if not NUMERAL.fullmatch(item))
     new = [symbols[i] for i in _draw_order(len(symbols), rng)]
     return SequenceView(order, tuple(zip(symbols, new)))
 

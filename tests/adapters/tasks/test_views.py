@@ -121,6 +121,16 @@ def test_views_of_a_line_task_keep_it_a_line_task(task: Task, seed: int) -> None
         assert is_line(view.apply(task))
 
 
+def test_a_row_longer_than_a_column_may_be_stays_a_row() -> None:
+    """Turned, an answer of its length could not be read back."""
+    pairs = [([[1] * 40], [[1] * 40]), ([[2] * 3, [2] * 3], [[2]])]
+    task = Task.from_examples(pairs, [[3] * 40])
+    rng = np.random.default_rng(0)
+    views = [*draw_views(task, 8, rng), *(draw_view(task, rng) for _ in range(40))]
+    names = {view.symmetry for view in views if isinstance(view, GridView)}
+    assert names == {"identity", "flip-columns", "flip-rows", "rotate-180"}
+
+
 def test_the_background_stays_and_other_colours_move() -> None:
     """Colour 0 is fixed in every view; no other is."""
     task = Task.from_examples([([[1]], [[2]])], [[3]])
