@@ -7,10 +7,13 @@ proven to be what it was. `huggingface` and `fake` implement it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from autottt.errors import InputError
 
 if TYPE_CHECKING:
     from autottt.adapters.tasks.formats import PromptFormat
@@ -53,14 +56,27 @@ class Score:
     exact: bool
 
 
+def _check(name: str, value: object, good: bool, meant: str) -> None:
+    if not good:
+        raise InputError(f"{name} is {meant}, not {value!r}")
+
+
 @dataclass(frozen=True)
 class LoraSettings:
-    """Shape of the LoRA: rank, alpha, dropout and the modules it sits on (see `lora_layers`)."""
+    """Shape of the LoRA: rank, alpha, dropout and the modules it sits on (see `lora_layers`).
+
+    Raises `InputError` for a shape that there is not.
+    """
 
     rank: int = 64
     alpha: int = 128
     dropout: float = 0.0
     targets: str | tuple[str, ...] = "all-linear"
+
+    def __post_init__(self) -> None:
+        _check("rank", self.rank, self.rank >= 1, "a whole number from 1")
+        _check("alpha", self.alpha, self.alpha > 0, "above zero")
+        _check("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,7 @@ class TrainSettings:
     and after every `check_every` steps. A score of `enough` (share exact) ends the training; so
     does a share of at most `hopeless` in each of the first `patience` checks. Where `scaled`, the
     rate is for the embedded model, and lowered for larger ones (see `config_facts.rate_scale`).
+    Raises `InputError` for values that mean nothing.
     """
 
     steps: int = 40
@@ -108,6 +125,18 @@ class TrainSettings:
     enough: float = 0.9
     patience: int = 3
     hopeless: float = 1 / 3
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("warm_up", 0), ("check_every", 1), ("patience", 0)):
+            value = getattr(self, name)
+            whole = value >= least and value % 1 == 0
+            _check(name, value, whole, f"a whole number from {least}")
+        for name in ("learning_rate", "floor", "weight_decay", "stop_loss"):
+            value = getattr(self, name)
+            _check(name, value, 0 <= value < math.inf, "a number of zero or more")
+        _check("clip", self.clip, self.clip > 0, "above zero")
+        _check("smoothing", self.smoothing, 0 <= self.smoothing < 1, "from 0 and below 1")
+        _check("optimizer", self.optimizer, self.optimizer in ("adamw", "muon"), "adamw or muon")
 
 
 @dataclass(frozen=True)

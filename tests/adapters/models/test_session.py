@@ -35,6 +35,30 @@ def batch(step: int) -> list[TokenSequence]:
     return [TokenSequence((48, 49, 50, 51 + step), (False, True, True, True))] * 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        (TrainSettings, {"steps": 0}, "steps is a whole number from 1, not 0"),
+        (TrainSettings, {"steps": 2.5}, "steps is a whole number"),
+        (TrainSettings, {"check_every": float("inf")}, "check_every is a whole number"),
+        (TrainSettings, {"learning_rate": -1e-3}, "learning_rate is a number of zero or more"),
+        (TrainSettings, {"stop_loss": float("nan")}, "stop_loss is a number of zero or more"),
+        (TrainSettings, {"smoothing": 1.0}, "smoothing is from 0 and below 1"),
+        (TrainSettings, {"clip": 0}, "clip is above zero"),
+        (TrainSettings, {"optimizer": "sgd"}, "optimizer is adamw or muon, not 'sgd'"),
+        (LoraSettings, {"rank": 0}, "rank is a whole number from 1"),
+        (LoraSettings, {"alpha": 0}, "alpha is above zero"),
+        (LoraSettings, {"dropout": 1.0}, "dropout is from 0 and below 1"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(
+    kind: Callable[..., object], given: dict[str, Any], says: str
+) -> None:
+    """Where a strategy is made, not in the middle of a task."""
+    with pytest.raises(InputError, match=says):
+        kind(**given)
+
+
 def failing(error: BaseException, at: int) -> Callable[[int], Sequence[TokenSequence]]:
     """A source of batches that raises at one step."""
 
