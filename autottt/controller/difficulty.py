@@ -293,10 +293,10 @@ def fit_gate(
     `arms` are the training arms, by default every arm of the log but plain in-context learning;
     `read` are the names that the heads read, by default all that there are.
     What the probe says of a training is fitted for each arm and averaged (`heads.pooled`): arms
-    mend mostly the same tasks, and what one alone would mend could not be told from the probe.
-    Where icl-vote is not among the arms, as feedback said nothing of it, it is taken as wrong by
-    the heads of what mends it. Raises `GateError` when there is no outcome of icl-vote or the log
-    mixes models.
+    mend mostly the same tasks, and what one alone would mend could not be told from the probe (the
+    reports' scores are from before). Where icl-vote is not among the arms, as feedback said nothing
+    of it, it is taken as wrong by the heads of what mends it. Raises `GateError` when there is no
+    outcome of icl-vote or the log mixes models.
     """
     if not any(ICL_VOTE in outcome.arms for outcome in outcomes):
         raise GateError(f"no outcome of {ICL_VOTE} to fit the gate on; run `autottt collect`")
