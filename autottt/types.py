@@ -189,7 +189,7 @@ class Task:
     def unquoted(self) -> Task:
         """Itself; raises `TaskError` where it has symbols and every one of them is a number.
 
-        Views rename symbols, and what a number means would be lost unseen.
+        Someone put numbers, or the rows of grids, in quotes: they would be taken as neither.
         """
         items = [i for v in self._values() if not isinstance(v, str) for i in v]
         symbols = [i for i in items if isinstance(i, str)]

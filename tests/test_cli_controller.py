@@ -130,7 +130,7 @@ def test_an_option_that_would_not_be_heard_is_refused(folder: Path, tmp_path: Pa
     ):
         done = run("evaluate", *command)
         assert done.exit_code == 2
-        assert f"{option}: nothing of" in done.stderr
+        assert f"{option} means nothing" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

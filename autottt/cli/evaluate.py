@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from autottt.cli.exits import not_negative
+from autottt.cli.exits import not_negative, unheard
 from autottt.errors import InputError
 from autottt.types import JSON
 
@@ -63,12 +63,13 @@ def evaluate(
     if (traces is None) == (not logs):
         raise InputError("give outcome logs, or --traces FILE; one of the two")
     if traces is not None:
-        _refuse("--traces", group=group, fitted_on=fitted_on, base=base, out=out, names=names)
+        given = {"--group": group, "--fitted-on": fitted_on, "--base": base, "--out": out}
+        unheard("with --traces", {**given, "--names": names})
         typer.echo(json.dumps(_off_policy(traces, gate, price), indent=None if as_json else 2))
         return
     assert logs
     if any(path.suffix == ".csv" for path in logs):
-        _refuse("a CSV", group=group, fitted_on=fitted_on, gate=gate)
+        unheard("for a CSV", {"--group": group, "--fitted-on": fitted_on, "--gate": gate})
         found = _others(logs, base, price)
     elif base is not None:
         raise InputError("--base is for a CSV; in an outcome log gains count from icl-vote")
@@ -80,13 +81,6 @@ def evaluate(
         typer.echo(json.dumps(found))
     else:
         show_report(found, Console(), names=names)
-
-
-def _refuse(what: str, **given: object) -> None:
-    """Raises `InputError` for options that would be left unheard."""
-    unheard = ["--" + name.replace("_", "-") for name, value in given.items() if value]
-    if unheard:
-        raise InputError(f"{', '.join(unheard)}: nothing of {what} depends on it; leave it out")
 
 
 def _own(

@@ -178,7 +178,7 @@ def solve(
         mean_seconds,
         risk,
         CONFIDENCE if confidence is None else confidence,
-        cast("Fallback", uncertified or "escalate"),
+        cast("Fallback", "escalate" if uncertified is None else uncertified),
     )
     form = answer_format(answer, choices)
     table = table_settings(demonstrations, columns, seed, instruction, form)

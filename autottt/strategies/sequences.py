@@ -19,7 +19,7 @@ from autottt.adapters.tasks.views import draw_view, draw_views, keep_colours
 from autottt.strategies.encoding import encode, opening, prompt_tokens, reply_tokens
 from autottt.types import Task
 
-ROWS = 2  # the version of these forms: adapters that were trained on other rows are not used again
+ROWS = 3  # the version of these forms: adapters that were trained on other rows are not used again
 # (task, rng, model, the demonstration that is no target) -> a training row
 Form = Callable[[Task, np.random.Generator, LanguageModel, int | None], TokenSequence]
 

@@ -19,9 +19,10 @@ from autottt.adapters.models.base import (
     TokenSequence,
     TrainSettings,
 )
+from autottt.errors import StrategyError
 from autottt.strategies.base import TRAINING_SHARE, RunContext
 from autottt.strategies.sequences import ROWS, all_outputs, demonstration_sequence, held_out
-from autottt.strategies.step_rows import rows_in_memory, short_of_memory
+from autottt.strategies.step_rows import no_room, rows_in_memory, short_of_memory
 from autottt.types import Task
 
 SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
@@ -104,7 +105,8 @@ class Nearest:
 class Shared:
     """One adapter trained on the demonstrations of this and all related tasks together.
 
-    Trained once for a set of tasks where there is a cache; `batch` rows a step, each of some task.
+    Trained once for a set of tasks where there is a cache; `batch` rows a step, or as many as
+    memory has room for, each of some task.
     """
 
     training: TrainSettings = field(default_factory=lambda: TrainSettings(steps=60))
@@ -118,28 +120,47 @@ class Shared:
     def load(
         self, task: Task, context: RunContext, session: Session, adapter: AdapterSettings
     ) -> tuple[str, bool]:
-        every = {demonstrations_key(t): t for t in (task, *context.related)}
-        tasks = sorted(every.items())
-        key = AdapterKey(
-            context.model.fingerprint,
-            self.origin(task, context),
-            adapter_shape(adapter, context.model),
-            f"{ROWS} {self!r} {as_read([t for _, t in tasks], context.model)}",
-            context.seed,
-        )
-        note = f"from an adapter shared by {len(tasks)} tasks"
+        tasks = self._tasks(task, context)
+        rows = rows_in_memory(self.batch, tasks, context.model)
+        key = self._key(task, rows, context, adapter)
         known = None if context.adapters is None else context.adapters.get(key)
         if known is None:
-            rows = rows_in_memory(self.batch, [t for _, t in tasks], context.model)
-            known = self._train([t for _, t in tasks], rows, context, session)
-            if rows < self.batch:
-                session.load(0, known.states[0])
-                return f"{note}, {short_of_memory(rows)}", False
+            known = self._train(tasks, rows, context, session)
         cut = known.records[0].stop_reason == "deadline"
         if context.adapters is not None and key not in context.adapters and not cut:
             context.adapters.put(key, known)
         session.load(0, known.states[0])
-        return note, not cut
+        short = f", {short_of_memory(rows)}" if rows < self.batch else ""
+        return f"from an adapter shared by {len(tasks)} tasks{short}", not (cut or short)
+
+    def with_fewer_rows(self, task: Task, context: RunContext, adapter: AdapterSettings) -> Shared:
+        """For another try after memory ran out: half the rows that it had, if it was not trained.
+
+        Raises `StrategyError` where it had one.
+        """
+        rows = rows_in_memory(self.batch, self._tasks(task, context), context.model)
+        key = self._key(task, rows, context, adapter)
+        if context.adapters is not None and key in context.adapters:
+            return self
+        if rows == 1:
+            raise StrategyError(no_room(1))
+        return replace(self, batch=rows // 2)
+
+    def _tasks(self, task: Task, context: RunContext) -> list[Task]:
+        every = {demonstrations_key(t): t for t in (task, *context.related)}
+        return [every[key] for key in sorted(every)]
+
+    def _key(
+        self, task: Task, rows: int, context: RunContext, adapter: AdapterSettings
+    ) -> AdapterKey:
+        read = as_read(self._tasks(task, context), context.model)
+        return AdapterKey(
+            context.model.fingerprint,
+            self.origin(task, context),
+            adapter_shape(adapter, context.model),
+            f"{ROWS} {replace(self, batch=rows)!r} {read}",
+            context.seed,
+        )
 
     def origin(self, task: Task, context: RunContext) -> str:
         keys = sorted({demonstrations_key(t) for t in (task, *context.related)})
@@ -167,11 +188,6 @@ class Shared:
         known = StoredAdapter([session.state(0)], (record,), time.perf_counter() - begin)
         session.load(0, fresh)
         return known
-
-
-def with_fewer_rows(start: Start) -> Start:
-    """The start for another try after memory ran out: a shared training with half the rows."""
-    return replace(start, batch=max(1, start.batch // 2)) if isinstance(start, Shared) else start
 
 
 def adapter_shape(adapter: AdapterSettings, model: LanguageModel) -> str:

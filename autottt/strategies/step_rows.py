@@ -41,3 +41,11 @@ def in_words(count: int) -> str:
 def short_of_memory(rows: int) -> str:
     """What a trace says of a step with fewer rows than were wanted."""
     return f"{in_words(rows)} a step, as memory is short"
+
+
+def no_room(rows: int) -> str:
+    """Why a training failed that ran out of memory, with so many rows a step at last."""
+    return (
+        f"out of memory, even with {in_words(rows)} a step; a smaller model, a shorter task or a "
+        "lower rank needs less"
+    )

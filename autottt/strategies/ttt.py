@@ -44,15 +44,15 @@ from autottt.strategies.proposals import fits
 from autottt.strategies.sequences import ROWS, Form, all_outputs, held_out
 from autottt.strategies.start import (
     Fresh,
+    Shared,
     Start,
     adapter_shape,
     as_read,
     demonstrations_key,
     embedding,
-    with_fewer_rows,
 )
 from autottt.strategies.step_rows import (
-    in_words,
+    no_room,
     row_length,
     rows_fitting,
     rows_in_memory,
@@ -110,14 +110,17 @@ class TTT:
                 raise
         rows = self._rows(task, context) // 2  # now that what the attempt held is free
         if not rows:
-            raise StrategyError(_no_room(1))
+            raise StrategyError(no_room(1))
+        start = self.start
+        if isinstance(start, Shared):
+            start = start.with_fewer_rows(task, context, self.adapter)
         try:
-            fewer = replace(self, batch=rows, step_tokens=None, start=with_fewer_rows(self.start))
+            fewer = replace(self, batch=rows, step_tokens=None, start=start)
             attempt = fewer._run(task, context)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise StrategyError(_no_room(rows)) from error
+            raise StrategyError(no_room(rows)) from error
         reason = f"{attempt.stop_reason}; {rows} rows a step after running out of memory"
         return replace(attempt, stop_reason=reason)
 
@@ -364,13 +367,6 @@ class TTT:
             " ".join((self.recipe, as_read([task], context.model), origin)).rstrip(),
             context.seed,
         )
-
-
-def _no_room(rows: int) -> str:
-    return (
-        f"out of memory, even with {in_words(rows)} a step; a smaller model, a shorter task or a "
-        "lower rank needs less"
-    )
 
 
 def _member(session: Session, place: int) -> Member:

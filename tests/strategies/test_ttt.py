@@ -119,23 +119,55 @@ def test_rows_cut_by_memory_are_told_and_not_kept(model: Narrow) -> None:
 
 
 def test_a_shared_training_has_the_rows_that_memory_has_room_for(model: Narrow) -> None:
-    """As predicted, which is told and not kept; where that was wrong, half of them."""
+    """Which is told; it is trained once all the same, and nothing that starts from it is kept."""
     related = task(1), task(2)
     context = RunContext(model, adapters=AdapterCache(), related=related)
     strategy = replace(FEW, start=Shared(training=FEW.training))
     model.room = 3
-    told = strategy.run(related[0], context).stop_reason
     few = "3 rows a step, as memory is short"
-    assert told == f"all steps; from an adapter shared by 2 tasks, {few}; {few}"
+    for one in related:
+        told = strategy.run(one, context).stop_reason
+        assert told == f"all steps; from an adapter shared by 2 tasks, {few}; {few}"
+    assert model.noted == [[3], [3], [3]]
     assert context.adapters is not None
-    assert len(context.adapters) == 0
-    model.room, model.bears = ROWS, ROWS // 2
-    told = strategy.run(related[0], context).stop_reason
-    assert "4 rows a step after running out of memory" in told
-    assert model.noted == [[3], [3], [ROWS], [4], [4]]
+    assert len(context.adapters) == 1
+    model.room = ROWS
+    assert strategy.run(related[0], context).stop_reason.endswith("shared by 2 tasks")
+    assert model.noted[3:] == [[ROWS], [ROWS]]
     model.room = 0
     with pytest.raises(StrategyError, match="more memory than is free"):
         strategy.run(related[1], context)
+
+
+@pytest.mark.parametrize(
+    ("room", "bears", "shared", "trained"),
+    [
+        (ROWS, 4, ROWS, [[ROWS], [4], [4]]),
+        (4, 2, ROWS, [[4], [2], [2]]),
+        (3, 2, ROWS, [[3], [1], [1]]),
+        (ROWS, 4, 2, [[2], [ROWS], [4]]),  # what was trained before memory ran out is kept
+    ],
+)
+def test_a_shared_training_that_runs_out_has_half_the_rows(
+    model: Narrow, room: int, bears: int, shared: int, trained: list[list[int]]
+) -> None:
+    """Of those that it had."""
+    model.room, model.bears = room, bears
+    related = task(1), task(2)
+    context = RunContext(model, adapters=AdapterCache(), related=related)
+    strategy = replace(FEW, start=Shared(training=FEW.training, batch=shared))
+    told = strategy.run(related[0], context).stop_reason
+    assert "a step after running out of memory" in told
+    assert model.noted == trained
+
+
+def test_a_shared_training_of_one_row_that_runs_out_is_the_reason(model: Narrow) -> None:
+    """There is nothing to halve."""
+    model.room, model.bears = 1, 0
+    context = RunContext(model, related=(task(1), task(2)))
+    with pytest.raises(StrategyError, match="out of memory, even with 1 row a step"):
+        replace(FEW, start=Shared(training=FEW.training)).run(task(1), context)
+    assert model.noted == [[1]]
 
 
 def test_a_prefix_needs_one_row_a_view_whatever_is_predicted(model: Narrow) -> None:

@@ -67,7 +67,8 @@ class StoredAdapter:
     """The weights of every place, how their training went, and the seconds that it took.
 
     `embedding` describes the demonstrations, for finding similar ones; it may be empty. `looks` is
-    how far the training was at each look at it, by name, as the evidence of an attempt has it.
+    how far the training was at each look at it, by name, as the evidence of an attempt has it;
+    nothing where none was taken, as of tasks trained together, or known.
     """
 
     states: States

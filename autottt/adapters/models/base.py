@@ -61,6 +61,10 @@ def _check(name: str, value: object, good: bool, meant: str) -> None:
         raise InputError(f"{name} is {meant}, not {value!r}")
 
 
+def _is_whole(value: float, least: int) -> bool:
+    return value >= least and value % 1 == 0
+
+
 @dataclass(frozen=True)
 class LoraSettings:
     """Shape of the LoRA: rank, alpha, dropout and the modules it sits on (see `lora_layers`).
@@ -74,7 +78,7 @@ class LoraSettings:
     targets: str | tuple[str, ...] = "all-linear"
 
     def __post_init__(self) -> None:
-        _check("rank", self.rank, self.rank >= 1, "a whole number from 1")
+        _check("rank", self.rank, _is_whole(self.rank, 1), "a whole number from 1")
         _check("alpha", self.alpha, self.alpha > 0, "above zero")
         _check("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 and below 1")
 
@@ -129,11 +133,13 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name, least in (("steps", 1), ("warm_up", 0), ("check_every", 1), ("patience", 0)):
             value = getattr(self, name)
-            whole = value >= least and value % 1 == 0
-            _check(name, value, whole, f"a whole number from {least}")
+            _check(name, value, _is_whole(value, least), f"a whole number from {least}")
         for name in ("learning_rate", "floor", "weight_decay", "stop_loss"):
             value = getattr(self, name)
             _check(name, value, 0 <= value < math.inf, "a number of zero or more")
+        for name in ("enough", "hopeless"):  # beyond 0 and 1 they are never and always reached
+            value = getattr(self, name)
+            _check(name, value, not math.isnan(value), "a number")
         _check("clip", self.clip, self.clip > 0, "above zero")
         _check("smoothing", self.smoothing, 0 <= self.smoothing < 1, "from 0 and below 1")
         _check("optimizer", self.optimizer, self.optimizer in ("adamw", "muon"), "adamw or muon")
