@@ -3,7 +3,8 @@
     task_id      the task's id
     answers      per query, at most --attempts candidates, best first:
                  {"output": grid, list or text, "score": its `Candidate.score`}
-    confidence   the calibrated probability that the best candidates are right
+    confidence   the calibrated probability that the best candidates are right; where a strategy was
+                 asked for its share of the vote, which nothing calibrated
     correct      per query, whether its first candidate is the target; null where none is known
     strategy     what gave the answer
     decisions    what the controller chose, in order, with the numbers that led to it

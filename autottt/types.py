@@ -22,6 +22,8 @@ JSON = dict[str, Any]
 Given = Sequence[Sequence[int]] | Sequence[int | str] | str  # what users write for a `Value`
 EMPTY = "[]"  # how a sequence without items is written
 
+COMPLETE = "complete"  # why an attempt ended that did all that it was to do
+DEADLINE = "deadline"  # why an attempt ended that had no more time
 MAX_SIDE = 30
 MAX_LINE = 256  # a grid of one row may be longer than MAX_SIDE
 COLOURS = 10
@@ -260,7 +262,7 @@ class Attempt:
     tokens: int
     steps: int = 0
     held_out: float | None = None
-    stop_reason: str = "complete"
+    stop_reason: str = COMPLETE
     evidence: dict[str, float] = field(default_factory=dict)
     error: str | None = None
     memory: int = 0
@@ -289,6 +291,16 @@ class Decision:
     top_features: tuple[tuple[str, float, float], ...] = ()  # (name, value, pull on the log-odds)
     propensity: float = 1.0
 
+    @property
+    def asked_for(self) -> bool:
+        """Whether there was nothing to decide, as someone named the strategy."""
+        return self.reason == asked(self.chosen)
+
+
+def asked(strategy: str) -> str:
+    """The reason of a decision that was not the controller's."""
+    return f"{strategy} was asked for"
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -312,3 +324,9 @@ class Answer:
     restored: bool
     seed: int
     warnings: tuple[str, ...] = ()
+
+    @property
+    def late(self) -> bool:
+        """Whether the deadline cut short what gave the answer."""
+        own = (a.stop_reason for a in self.attempts if a.strategy == self.strategy)
+        return any(reason.startswith(DEADLINE) for reason in own)

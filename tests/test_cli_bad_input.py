@@ -158,7 +158,6 @@ def gate_for_another_model(path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        ("missing", "cannot read the gate file"),
         ("truncated", "damaged or not a gate"),
         ("text", "damaged or not a gate"),
         ("foreign", "made for the model another"),
@@ -169,7 +168,7 @@ def test_a_gate_that_cannot_be_used_is_a_warning(tmp_path: Path, kind: str, says
     gate = tmp_path / "gate.json"
     if kind == "text":
         gate.write_text("not a gate")
-    elif kind != "missing":
+    else:
         gate_for_another_model(gate)
         if kind == "truncated":
             gate.write_bytes(gate.read_bytes()[:100])
@@ -188,9 +187,16 @@ def test_a_gate_that_cannot_be_used_is_a_warning(tmp_path: Path, kind: str, says
 def test_a_human_sees_the_gate_warning_in_the_answer(tmp_path: Path) -> None:
     """Without --json the warning stands below the answer."""
     path = write(tmp_path, TASK)
+    (tmp_path / "gate.json").write_text("not a gate")
     done = run("solve", path, "--strategy", "icl", "--gate", "gate.json", folder=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "warning: cannot read the gate file gate.json" in done.stdout
+    assert "gate.json is damaged or not a gate" in " ".join(done.stdout.split())
+
+
+def test_a_gate_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """A name that was mistyped would else be answered by another policy."""
+    done = run("solve", write(tmp_path, TASK), "--gate", "gaet.json", folder=tmp_path)
+    refused(done, "no such file: gaet.json")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
@@ -82,6 +82,7 @@ class FakeSolver:
 
     error: BaseException | None = None
     fails_on = ""
+    answer: ClassVar[dict[str, Any]] = {}  # what of `answer_to` is other
     seen: dict[str, Any]
 
     def __init__(self, model: str, **settings: Any) -> None:
@@ -104,7 +105,7 @@ class FakeSolver:
             on_event("probe", {"features": {"vote_share": 0.31}})
             on_event("decision", asdict(DECISIONS[0]))
             on_event("attempt", asdict(ATTEMPTS[1]) | {"unknown": 1})
-        return answer_to(task)
+        return answer_to(task, **self.answer)
 
 
 @pytest.fixture
@@ -186,11 +187,24 @@ def test_a_human_sees_grids_decisions_cost_and_restoration(tmp_path: Path) -> No
     assert "\x1b" not in done.stdout
 
 
+def test_a_share_of_the_vote_is_called_so(tmp_path: Path, solver: type[FakeSolver]) -> None:
+    """Where the strategy was asked for nothing calibrated it, and a deadline is named."""
+    asked = replace(DECISIONS[0], chosen="icl", reason="icl was asked for")
+    cut = replace(ATTEMPTS[0], strategy="icl", stop_reason="deadline")
+    solver.answer = {"strategy": "icl", "decisions": (asked,), "attempts": (cut,), "answers": ((),)}
+    done = run("solve", write(tmp_path / "swap.json"), "--strategy", "icl", "--deadline", "1")
+    assert done.exit_code == 1
+    assert "answered by icl, 70% of the vote, in" in done.stdout
+    assert "no view gave a valid answer to a query before the deadline" in done.stderr
+
+
 def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) -> None:
     """Model, gate, price, deadline, seed and attempts are passed on as given."""
+    gate = tmp_path / "gate.json"
+    gate.touch()
     path = write(tmp_path / "swap.json")
     done = run(
-        *("solve", path, "--model", "m", "--gate", "g", "--price", "0.5"),
+        *("solve", path, "--model", "m", "--gate", str(gate), "--price", "0.5"),
         *("--deadline", "2.5", "--seed", "7", "--attempts", "3", "--json"),
         *(
             "--adapters",
@@ -210,7 +224,7 @@ def test_the_options_reach_the_solver(tmp_path: Path, solver: type[FakeSolver]) 
     assert (cache._folder, cache.max_bytes) == (tmp_path / "kept", 3 * 2**20)
     assert solver.seen == {
         "model": "m",
-        "gate": Path("g"),
+        "gate": gate,
         "budget": Budget(price=0.5),
         "explore": 0.1,
         "log": tmp_path / "log",

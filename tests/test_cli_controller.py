@@ -322,6 +322,7 @@ def test_a_gate_is_calibrated_on_tasks_of_ones_own(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert len(read_outcomes(out / "outcomes.jsonl")) == 6
     assert "not certified" in done.stdout
+    assert "always the same, as only 0 tasks of the rarer class" in " ".join(done.stdout.split())
     log = out / "outcomes.jsonl"
     before = log.read_bytes()
     assert run(*command, *arms, "--hours", "0.0001").exit_code == 0

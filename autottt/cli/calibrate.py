@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -24,6 +24,9 @@ from autottt.cli.sources import (
     model_settings,
 )
 from autottt.errors import InputError
+
+if TYPE_CHECKING:
+    from autottt.controller.difficulty import Gate
 
 ARMS = ("icl-vote", "ttt-fast+search", "ttt+experts")
 FEWEST = 2  # groups to fit to, so that one can be left out
@@ -124,7 +127,14 @@ def calibrate(
     gate = calibrated(fitted, certify=kept, seed=seed)
     gate.save(gate_file)
     console = Console()
-    if kept:
+    for why, heads in _constant(gate).items():
+        console.print(f"always the same, as {why}: {', '.join(heads)}")
+    if not kept:
+        console.print(
+            f"all {len({o.group for o in fitted})} groups of tasks were fitted to, so nothing is "
+            "reported or certified; give tasks of more kinds"
+        )
+    else:
         found = evaluate(kept, gate, Policy(), fitted_on=fitted)
         write_report(found, out, f"calibration on {tasks}")
         show_report(found, console)
@@ -133,3 +143,12 @@ def calibrate(
         said = "not certified" if least is None else f"certified: gains below {least:.0%} are left"
         console.print(f"missing at most {risk:.0%} of what training finds: {said}")
     console.print(f"use it with `autottt solve --model {model} --gate {gate_file}`")
+
+
+def _constant(gate: Gate) -> dict[str, list[str]]:
+    """The heads that say the same of every task, by the reason."""
+    found: dict[str, list[str]] = {}
+    for name, report in gate.report.items():
+        if report["kind"] == "constant":
+            found.setdefault(report["why_constant"], []).append(name)
+    return found

@@ -144,11 +144,17 @@ def _summary(answer: Answer) -> Text:
     return Text.assemble(
         "answered by ",
         (answer.strategy, "bold cyan"),
-        f", {answer.confidence:.0%} confident, in {answer.seconds:.1f} s",
+        f", {answer.confidence:.0%} {_sure(answer)}, in {answer.seconds:.1f} s",
         f" and {answer.tokens:,} tokens, seed {answer.seed}\n",
         "model ",
         restored,
     )
+
+
+def _sure(answer: Answer) -> str:
+    """What the confidence is: calibrated, but of a strategy that was asked for."""
+    forced = any(decision.asked_for for decision in answer.decisions)
+    return "of the vote" if forced else "confident"
 
 
 def _verdict(right: list[bool]) -> Text:

@@ -159,6 +159,8 @@ def solve(
     if together > 1 and deadline is not None:
         raise InputError("--together trains several tasks at once and cannot hold a --deadline")
     share("--explore", explore)
+    if gate is not None and not gate.is_file():
+        raise InputError(f"no such file: {gate}; `autottt calibrate` and `autottt fit` write gates")
     if log is not None:
         writable(log)
     valid_seed(seed)

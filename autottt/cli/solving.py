@@ -162,7 +162,8 @@ class _Told:
             return
         self.say(task, found)
         if not all(found.answers):
-            self._error(task, StrategyError("no view gave a valid answer to a query"))
+            late = " before the deadline; allow more seconds" if found.late else ""
+            self._error(task, StrategyError(f"no view gave a valid answer to a query{late}"))
         for warning in found.warnings:
             if warning.startswith(UNLOGGED):
                 self._error(task, StorageError(warning))

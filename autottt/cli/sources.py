@@ -133,7 +133,9 @@ def task_of_examples(
     for example in examples:
         parts = SHOWN.split(example)
         if len(parts) != 2:
-            raise TaskError(f'an example is "input => output" with one =>, not {example!r}')
+            raise TaskError(
+                f'an example is "input => output", with one => between spaces, not {example!r}'
+            )
         pairs.append((_value(parts[0], domain), _value(parts[1], domain)))
     first, *others = queries
     task = Task.from_examples(

@@ -42,7 +42,7 @@ from autottt.strategies.contract import attempted, reason_against
 from autottt.strategies.icl import ICL
 from autottt.strategies.proposals import check_context
 from autottt.strategies.ttt import TTT
-from autottt.types import Answer, Attempt, Decision, Task
+from autottt.types import Answer, Attempt, Decision, Task, asked
 
 Machine = CompiledStateGraph[SolveState, SolveContext, Any, Any]
 DAMAGED = (
@@ -152,7 +152,7 @@ def _forced(state: SolveState) -> Decision:
     chosen = state["forced"] or ""
     return Decision(
         chosen=chosen,
-        reason=f"{chosen} was asked for",
+        reason=asked(chosen),
         probability_right=state["confidence"],
         gains={},
         costs={},

@@ -11,6 +11,7 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
+from autottt.adapters.models.adapter_cache import AdapterCache
 from autottt.adapters.models.base import LoraSettings, TokenSequence, TrainSettings
 from autottt.adapters.models.fused_reading import can_read
 from autottt.adapters.models.huggingface import HuggingFaceModel
@@ -64,7 +65,7 @@ def examine(model: HuggingFaceModel, task: Task = SAMPLE) -> Iterator[Finding]:
     ):
         yield from _tried(about, findings)
     step = yield from _tried("adaptation", _adaptation(model, task))
-    context = RunContext(model)
+    context = RunContext(model, adapters=AdapterCache())  # as a solver has
     asked = yield from _tried("answering", _answering(task, context))
     if asked is not None:
         for name, strategy in registry.available().items():

@@ -20,7 +20,7 @@ from autottt.evaluation.heads_report import scores
 from autottt.evaluation.html_page import number, page, picture, reliability, table
 from autottt.evaluation.statistics import paired
 from autottt.record import given
-from autottt.types import JSON
+from autottt.types import JSON, asked
 
 KINDS = ("both", "fixed", "broken", "neither")
 
@@ -153,11 +153,20 @@ def _promised(answer: JSON) -> float | None:
 
 
 def _confidence(judged: Sequence[JSON]) -> JSON | None:
-    known = [answer for answer in judged if answer["confidence"] is not None]
+    known = [
+        answer
+        for answer in judged
+        if answer["confidence"] is not None and not _asked_for(answer["decisions"])
+    ]
     if not known:
         return None
     sure = np.array([answer["confidence"] for answer in known])
     return scores(sure, np.array([bool(_right(answer)) for answer in known]))
+
+
+def _asked_for(decisions: Sequence[JSON]) -> bool:
+    """Whether someone named the strategy: the confidence is then a share of the vote."""
+    return any(decision["reason"] == asked(decision["chosen"]) for decision in decisions)
 
 
 def _share(values: Sequence[float]) -> dict[str, Any] | None:

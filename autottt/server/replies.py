@@ -43,7 +43,8 @@ def outcome(solved: Solved, reading: Reading) -> Outcome:
     answer = from_json(Answer, solved.answer)
     (candidates,) = answer.answers
     if not candidates:
-        raise StrategyError("the model gave no output that is valid for this task")
+        late = " before the deadline; allow more seconds" if answer.late else ""
+        raise StrategyError(f"the model gave no output that is valid for this task{late}")
     details = {name: solved.answer[name] for name in SHOWN}
     details["answers"] = [{"output": c.output, "score": c.score} for c in candidates]
     details["attempts"] = [_attempt(attempt) for attempt in details["attempts"]]

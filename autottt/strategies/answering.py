@@ -223,7 +223,7 @@ class Choose(Search):
     def unavailable(self, task: Task) -> str | None:
         if all(choices_of(task, query) for query in task.queries):
             return None
-        return "its answers are not limited to options; it needs answers of the kind choice"
+        return "its answers are not limited to options; it needs --choices, or options in the task"
 
     def answer(self, task: Task, context: RunContext, members: Sequence[Member] = ()) -> Answered:
         views = self.views.draw(task, context.seed)

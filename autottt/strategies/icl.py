@@ -15,7 +15,7 @@ from autottt.adapters.models.memory import within_memory
 from autottt.strategies.answering import Answering, Vote
 from autottt.strategies.base import RunContext
 from autottt.strategies.proposals import fits
-from autottt.types import Attempt, Task
+from autottt.types import COMPLETE, DEADLINE, Attempt, Task
 
 
 @dataclass(frozen=True)
@@ -38,5 +38,6 @@ class ICL:
             candidates=answered.candidates,
             seconds=time.perf_counter() - begin,
             tokens=answered.tokens,
+            stop_reason=DEADLINE if context.seconds_left() == 0 else COMPLETE,
             evidence=answered.evidence,
         )

@@ -98,3 +98,12 @@ def test_the_page_escapes_and_loads_nothing() -> None:
     assert "script" not in seen
     assert {"svg", "table", "h1"} <= set(seen)
     assert "both 0, fixed 2, broken 1, neither 0" in page
+
+
+def test_a_share_of_the_vote_is_no_confidence_to_judge() -> None:
+    """Where the strategy was asked for there was nothing that calibrated it."""
+    forced = json.loads(LINES[0])
+    forced["answer"]["decisions"][0]["reason"] = "icl-vote was asked for"
+    assert run_report([json.dumps(forced)])["confidence"] is None
+    both = run_report([json.dumps(forced), LINES[1]])
+    assert both["confidence"] == run_report([LINES[1]])["confidence"]

@@ -1,7 +1,8 @@
-"""Answering without training, where memory runs out."""
+"""Answering without training, where memory or time runs out."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -82,3 +83,13 @@ def test_a_task_that_is_too_large_spoils_no_other(strategy: str | None) -> None:
     found = Solver(small(MemoryError())).solve_many([make(9), make(3)], strategy=strategy)
     assert isinstance(found[0], StrategyError)
     assert isinstance(found[1], Answer)
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"), [(None, "complete"), (60.0, "complete"), (0.0, "deadline")]
+)
+def test_a_vote_that_the_deadline_cut_says_so(left: float | None, reason: str) -> None:
+    """As a training does; else it would look like a model that has no answer."""
+    deadline = None if left is None else time.monotonic() + left
+    context = RunContext(FakeModel(mirror, mirror), deadline=deadline)
+    assert registry.get("icl-vote").run(make(9), context).stop_reason == reason

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from autottt.adapters.models.base import Completion
+from autottt.adapters.models.cache import cache_argument
 from autottt.errors import ContextLengthError, StrategyError
 
 if TYPE_CHECKING:
@@ -151,9 +152,9 @@ class _Rows:
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=positions,
-                past_key_values=self.cache,
                 use_cache=True,
                 logits_to_keep=int(last),
+                **cache_argument(self.owner.module, self.cache),
             ).logits
             return logits
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from autottt.adapters.models.attention import any_length
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
+from autottt.adapters.models.cache import cache_argument
 from autottt.adapters.models.config_facts import (
     context_of,
     generation_ends,
@@ -260,9 +261,9 @@ class HuggingFaceModel:
             input_ids=ids,
             attention_mask=torch.cat([seen, mask], dim=1),
             position_ids=self.prefix.lengths(rows) + (mask.cumsum(-1) - 1).clamp(min=0),
-            past_key_values=self.prefix.cache(self.module.config, rows),
             use_cache=True,
             logits_to_keep=logits_to_keep,
+            **cache_argument(self.module, self.prefix.cache(self.module.config, rows)),
         )
 
     def reader(self) -> FusedReader | None:

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from autottt.adapters.models.attention import attend_on_cpu
+from autottt.adapters.models.cache import cache_of
 from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import InputError, UnknownNameError
 
@@ -195,7 +196,7 @@ def _check_reading(module: Any, name: str) -> None:
     kind = module.device.type
     with _reported(name), torch.inference_mode(), torch.autocast(kind, dtype=torch.bfloat16):
         read = module(input_ids=token, use_cache=True)
-    if getattr(read, "past_key_values", None) is None:
+    if cache_of(read) is None:
         raise InputError(
             f"{name!r} ({module.config.model_type}) hands out no keys and values of what it has "
             "read, as autottt needs them; take a decoder, such as Llama or GPT-2"

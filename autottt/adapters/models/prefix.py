@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import PrefixSettings, TokenSequence
+from autottt.adapters.models.cache import cache_of
 from autottt.adapters.models.ranks import Part
 
 
@@ -32,16 +33,16 @@ class Prefix:
         self.selected: Tensor | None = None
         self.generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            cache = module(
+            read = module(
                 input_ids=ids,
                 attention_mask=mask,
                 position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
                 use_cache=True,
                 logits_to_keep=1,
-            ).past_key_values
+            )
         self.parameters = {
             f"{place}.{part}": nn.Parameter(getattr(layer, part).detach().float().clone())
-            for place, layer in enumerate(cache.layers)
+            for place, layer in enumerate(cache_of(read).layers)
             for part in ("keys", "values")
         }
 
