@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autottt.adapters.models import attention
 from autottt.adapters.models.attention import NAME, attend_on_cpu
-from autottt.adapters.models.cache import growing_cache
+from autottt.adapters.models.cache import cache_argument, growing_cache
 from autottt.adapters.models.loading import ModelSettings, load_module
 from tests.adapters.models.zoo import ZOO, save
 
@@ -26,8 +26,8 @@ def written(module: Any, ids: Tensor, mask: Tensor) -> Tensor:
             input_ids=ids[:, begin:end],
             attention_mask=mask[:, :end],
             position_ids=positions[:, begin:end],
-            past_key_values=cache,
             use_cache=True,
+            **cache_argument(module, cache),
         ).logits
         found.append(logits[:, -1])
     return torch.stack(found, dim=1)

@@ -15,7 +15,7 @@ from autottt.adapters.models.base import (
     LoraSettings,
     TokenSequence,
 )
-from autottt.adapters.models.cache import growing_cache
+from autottt.adapters.models.cache import cache_argument, growing_cache
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
@@ -29,8 +29,8 @@ def theirs(module: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any
         input_ids=ids,
         attention_mask=mask,
         position_ids=positions,
-        past_key_values=cache,
         use_cache=True,
+        **cache_argument(module, cache),
     ).logits
     return logits
 
