@@ -7,31 +7,11 @@ states) are left as transformers makes them.
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 from transformers import DynamicCache, PretrainedConfig
 from transformers.cache_utils import DynamicLayer
-
-
-def cache_argument(module: Any, cache: Any) -> dict[str, Any]:
-    """The cache by the name that the model has for it: `cache` since transformers 5.24."""
-    return {_name(type(module).forward): cache}
-
-
-@functools.cache
-def _name(forward: Callable[..., Any]) -> str:
-    new = "cache" in inspect.signature(forward).parameters
-    return "cache" if new else "past_key_values"
-
-
-def cache_of(output: Any) -> Any:
-    """What a model's output holds of what it has read; None where it holds nothing of it."""
-    known = getattr(output, "cache", None)
-    return getattr(output, "past_key_values", None) if known is None else known
 
 
 def growing_cache(config: PretrainedConfig, room: int) -> DynamicCache:

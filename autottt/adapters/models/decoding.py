@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from autottt.adapters.models.base import Completion
-from autottt.adapters.models.cache import cache_argument
+from autottt.adapters.models.cache_names import cache_argument
 from autottt.errors import ContextLengthError, StrategyError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from autottt.adapters.models.attention import any_length
 from autottt.adapters.models.base import AdapterSettings, Completion, Score, TokenSequence
-from autottt.adapters.models.cache import cache_argument
+from autottt.adapters.models.cache_names import cache_argument
 from autottt.adapters.models.config_facts import (
     context_of,
     generation_ends,

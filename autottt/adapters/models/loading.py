@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from autottt.adapters.models.attention import attend_on_cpu
-from autottt.adapters.models.cache import cache_of
+from autottt.adapters.models.cache_names import cache_of
 from autottt.adapters.models.memory import is_out_of_memory
 from autottt.errors import InputError, UnknownNameError
 

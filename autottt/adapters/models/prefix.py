@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autottt.adapters.models.base import PrefixSettings, TokenSequence
-from autottt.adapters.models.cache import cache_of
+from autottt.adapters.models.cache_names import cache_of
 from autottt.adapters.models.ranks import Part
 
 

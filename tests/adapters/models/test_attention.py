@@ -11,7 +11,8 @@ from torch import Tensor
 
 from autottt.adapters.models import attention
 from autottt.adapters.models.attention import NAME, attend_on_cpu
-from autottt.adapters.models.cache import cache_argument, growing_cache
+from autottt.adapters.models.cache import growing_cache
+from autottt.adapters.models.cache_names import cache_argument
 from autottt.adapters.models.loading import ModelSettings, load_module
 from tests.adapters.models.zoo import ZOO, save
 

@@ -15,7 +15,8 @@ from autottt.adapters.models.base import (
     LoraSettings,
     TokenSequence,
 )
-from autottt.adapters.models.cache import cache_argument, growing_cache
+from autottt.adapters.models.cache import growing_cache
+from autottt.adapters.models.cache_names import cache_argument
 from autottt.adapters.models.fused_reading import FusedReader, can_read
 from autottt.adapters.models.huggingface import HuggingFaceModel
 from autottt.adapters.models.loading import ModelSettings
