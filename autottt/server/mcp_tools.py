@@ -65,8 +65,8 @@ class Tools:
         """Answer a query by the rule that the demonstrations follow.
 
         `policy` is autottt (it decides itself whether to train first), autottt-icl (never) or
-        autottt-ttt (always). The result holds the output, the confidence that it is right, and an
-        `answer_id` for explain_decision.
+        autottt-ttt (always). The result holds the output, the confidence that it is right (of the
+        last two a share of the vote), and an `answer_id` for explain_decision.
         """
         if policy not in POLICIES:
             raise ToolError(f"there is no policy of that name; there are {', '.join(POLICIES)}")

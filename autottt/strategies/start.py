@@ -23,7 +23,7 @@ from autottt.errors import StrategyError
 from autottt.strategies.base import TRAINING_SHARE, RunContext
 from autottt.strategies.sequences import ROWS, all_outputs, demonstration_sequence, held_out
 from autottt.strategies.step_rows import no_room, rows_in_memory, short_of_memory
-from autottt.types import Task
+from autottt.types import DEADLINE, Task
 
 SIMILAR = 0.9  # least cosine similarity of an earlier task worth trying
 
@@ -126,7 +126,7 @@ class Shared:
         known = None if context.adapters is None else context.adapters.get(key)
         if known is None:
             known = self._train(tasks, rows, context, session)
-        cut = known.records[0].stop_reason == "deadline"
+        cut = known.records[0].stop_reason == DEADLINE
         if context.adapters is not None and key not in context.adapters and not cut:
             context.adapters.put(key, known)
         session.load(0, known.states[0])

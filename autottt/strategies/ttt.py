@@ -59,7 +59,7 @@ from autottt.strategies.step_rows import (
     short_of_memory,
 )
 from autottt.strategies.training_evidence import Looking, looks, losses, reasons
-from autottt.types import Attempt, Task
+from autottt.types import DEADLINE, Attempt, Task
 
 log = logging.getLogger(__name__)
 STEP_TOKENS = 2048  # about how many tokens one optimizer step reads for a task
@@ -240,7 +240,7 @@ class TTT:
             ),
             look=look,
         )
-        if any(record.steps == 0 and record.stop_reason == "deadline" for record in records):
+        if any(record.steps == 0 and record.stop_reason == DEADLINE for record in records):
             raise StrategyError("the deadline left no time for a training step")
         seconds = (time.perf_counter() - begin) / len(tasks)
         found, first = [], 0
@@ -275,7 +275,7 @@ class TTT:
 
     def _keep(self, task: Task, stored: StoredAdapter, context: RunContext) -> None:
         """Cache what a training gave, unless a deadline cut it short."""
-        cut = any(record.stop_reason == "deadline" for record in stored.records)
+        cut = any(record.stop_reason == DEADLINE for record in stored.records)
         if context.adapters is not None and not cut:
             context.adapters.put(self._key(task, context), stored)
 
